@@ -1,0 +1,30 @@
+package checkpoint
+
+import "errors"
+
+// Errors that a caller acts on, wherever they come from. The command line
+// turns them into exit codes, the API into status codes.
+var (
+	// ErrNotFound: no checkpoint is what was asked for.
+	ErrNotFound = errors.New("checkpoint not found")
+	// ErrNothing: there is nothing to restore, or nothing to capture.
+	ErrNothing = errors.New("nothing there")
+	// ErrDamaged: stored data is not what it was when it was written.
+	ErrDamaged = errors.New("damaged data")
+	// ErrZedRunning: Zed has its databases open, so they cannot be replaced.
+	ErrZedRunning = errors.New("zed is running")
+	// ErrLocked: another process holds the session's lock.
+	ErrLocked = errors.New("session is locked")
+	// ErrFenced: another owner has taken the session over.
+	ErrFenced = errors.New("session is fenced")
+	// ErrEpoch: the epoch asked for is not above the one that is known.
+	ErrEpoch = errors.New("wrong epoch")
+	// ErrUndecided: nothing is committed before the start decision is made.
+	ErrUndecided = errors.New("start decision is not made yet")
+	// ErrNoCompositor: no compositor answers.
+	ErrNoCompositor = errors.New("no compositor")
+	// ErrNoSpace: the disk or a configured budget is exhausted.
+	ErrNoSpace = errors.New("no space")
+	// ErrRequestReused: the request id was used before with other arguments.
+	ErrRequestReused = errors.New("request id was used with other arguments")
+)
