@@ -1,6 +1,9 @@
 package checkpoint
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that a caller acts on, wherever they come from. The command line
 // turns them into exit codes, the API into status codes.
@@ -25,6 +28,29 @@ var (
 	ErrNoCompositor = errors.New("no compositor")
 	// ErrNoSpace: the disk or a configured budget is exhausted.
 	ErrNoSpace = errors.New("no space")
+	// ErrInvalid: an argument has a value that it cannot have, or a selector
+	// means more than one checkpoint.
+	ErrInvalid = errors.New("invalid argument")
+	// ErrBusy: another restore or import of this session is running.
+	ErrBusy = errors.New("session is busy")
+	// ErrOtherSession: a checkpoint or archive is of another session.
+	ErrOtherSession = errors.New("of another session")
 	// ErrRequestReused: the request id was used before with other arguments.
 	ErrRequestReused = errors.New("request id was used with other arguments")
 )
+
+// ZedRunning is ErrZedRunning with the process that has the databases open.
+type ZedRunning struct {
+	// PID is 0 where it is not known, as for a Zed in another container.
+	PID int
+}
+
+func (e *ZedRunning) Error() string {
+	if e.PID == 0 {
+		return ErrZedRunning.Error() + " (its process cannot be seen from here)"
+	}
+	return fmt.Sprintf("%v (pid %d)", ErrZedRunning, e.PID)
+}
+
+// Unwrap makes errors.Is(e, ErrZedRunning) true.
+func (e *ZedRunning) Unwrap() error { return ErrZedRunning }

@@ -24,8 +24,8 @@ func SortEntries(entries []Entry) {
 //	an id or a prefix  the one checkpoint whose id starts so
 //	an RFC 3339 time   the newest that was not created after it
 //
-// It returns an error that wraps ErrNotFound when there is none, and a plain
-// one when the selector is ambiguous or makes no sense.
+// It returns an error that wraps ErrNotFound when there is none, and ErrInvalid
+// when the selector is ambiguous or makes no sense.
 func Select(entries []Entry, selector string) (Entry, error) {
 	if len(entries) == 0 {
 		return Entry{}, fmt.Errorf("%w: this session has no checkpoint yet", ErrNotFound)
@@ -36,7 +36,7 @@ func Select(entries []Entry, selector string) (Entry, error) {
 	if n, ok := strings.CutPrefix(selector, Latest+"~"); ok {
 		back, err := strconv.ParseUint(n, 10, 31)
 		if err != nil {
-			return Entry{}, fmt.Errorf("selector %q: want %s~N with N a number", selector, Latest)
+			return Entry{}, fmt.Errorf("%w: selector %q: want %s~N with N a number", ErrInvalid, selector, Latest)
 		}
 		if int(back) >= len(entries) {
 			return Entry{}, fmt.Errorf("%w: %s goes back further than the %d checkpoints there are", ErrNotFound, selector, len(entries))
@@ -58,7 +58,7 @@ func Select(entries []Entry, selector string) (Entry, error) {
 	case 1:
 		return found[0], nil
 	}
-	return Entry{}, fmt.Errorf("selector %q is ambiguous: %s, %s and %d more ids start with it", selector, found[0].ID, found[1].ID, len(found)-2)
+	return Entry{}, fmt.Errorf("%w: selector %q is ambiguous: %s, %s and %d more ids start with it", ErrInvalid, selector, found[0].ID, found[1].ID, len(found)-2)
 }
 
 // NotAfter returns the newest of entries, sorted newest first, that was not
