@@ -1,0 +1,170 @@
+package session_test
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/session"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("HELIX_CKPT_TEST_HOLD"); dir != "" {
+		hold(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// hold is the other process of TestLock: it takes the lock, says so and waits
+// to be killed.
+func hold(dir string) {
+	if _, err := session.Acquire(dir, "other", "run"); err != nil {
+		os.Stdout.WriteString(err.Error() + "\n")
+		return
+	}
+	os.Stdout.WriteString("held\n")
+	select {}
+}
+
+func TestLockOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "sessions", "s1")
+	if _, held := session.Holder(dir); held {
+		t.Fatal("a directory that is not there is held")
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "HELIX_CKPT_TEST_HOLD="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "held\n" {
+		t.Fatalf("the other process said %q (%v)", line, err)
+	}
+
+	owner, held := session.Holder(dir)
+	if !held || owner.PID != cmd.Process.Pid || owner.Command != "run" {
+		t.Errorf("holder is %+v (%v), want pid %d", owner, held, cmd.Process.Pid)
+	}
+	_, err = session.Acquire(dir, "me", "checkpoint")
+	if !errors.Is(err, checkpoint.ErrLocked) || !strings.Contains(err.Error(), "helix-ckpt run") {
+		t.Errorf("acquire while held: %v", err)
+	}
+
+	// A dead owner, even one killed without warning, blocks nobody.
+	cmd.Process.Kill() //nolint:errcheck // Wait tells
+	cmd.Wait()         //nolint:errcheck // killed
+	if o, held := session.Holder(dir); held {
+		t.Errorf("still held by %+v after its death", o)
+	}
+	lock, err := session.Acquire(dir, "me", "checkpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, held := session.Holder(dir); !held || o.PID != os.Getpid() {
+		t.Errorf("holder is %+v (%v), want this process", o, held)
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestInstanceIsOneForAll(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ids := make([]string, 16)
+	var wg sync.WaitGroup
+	for i := range ids {
+		wg.Go(func() {
+			in, err := session.Instance(dir)
+			if err != nil {
+				t.Error(err)
+			}
+			ids[i] = in.ID
+		})
+	}
+	wg.Wait()
+	for _, id := range ids {
+		if id != ids[0] || id == "" {
+			t.Fatalf("ids differ: %q", ids)
+		}
+	}
+	other, err := session.Instance(t.TempDir())
+	if err != nil || other.ID == ids[0] {
+		t.Fatalf("another runtime directory has id %q (%v)", other.ID, err)
+	}
+}
+
+func TestEpoch(t *testing.T) {
+	t.Parallel()
+	record := func(epoch uint64, instance string, fence uint64) session.Record {
+		r := session.Record{Epoch: epoch, Instance: checkpoint.Instance{ID: instance}}
+		if fence != 0 {
+			r.Fence = &session.Fence{Epoch: fence}
+		}
+		return r
+	}
+	for _, tc := range []struct {
+		name          string
+		record        session.Record
+		latest, asked uint64
+		want          uint64
+		err           error
+	}{
+		{name: "a new session", want: 1},
+		{name: "the agent was restarted", record: record(3, "me", 0), latest: 3, want: 3},
+		{name: "another container", record: record(3, "other", 0), latest: 3, want: 4},
+		{name: "after an import", record: record(0, "", 0), latest: 7, want: 8},
+		{name: "an import into a living instance", record: record(2, "me", 0), latest: 7, want: 8},
+		{name: "given by the orchestrator", record: record(3, "other", 0), latest: 3, asked: 9, want: 9},
+		{name: "the same again", record: record(9, "other", 0), latest: 9, asked: 9, want: 9},
+		{name: "below what is known", record: record(9, "me", 0), latest: 3, asked: 8, err: checkpoint.ErrEpoch},
+		{name: "fenced", record: record(3, "me", 5), latest: 3, err: checkpoint.ErrFenced},
+		{name: "the one who fenced", record: record(3, "other", 5), latest: 3, asked: 5, want: 5},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := session.Epoch(tc.record, "me", tc.latest, tc.asked)
+			if got != tc.want || !errors.Is(err, tc.err) {
+				t.Errorf("epoch %d, error %v; want %d, %v", got, err, tc.want, tc.err)
+			}
+		})
+	}
+}
+
+func TestRecordRoundTripAndDamage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if r, err := session.Load(dir); err != nil || r.Epoch != 0 {
+		t.Fatalf("a new session: %+v, %v", r, err)
+	}
+	want := session.Record{Session: "s1", Epoch: 4, Fence: &session.Fence{Epoch: 5, RequestID: "r"}}
+	if err := session.Save(dir, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := session.Load(dir)
+	if err != nil || got.Epoch != 4 || *got.Fence != *want.Fence {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "session.json"), []byte(`{"epoch":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A damaged record must stop an owner: to take it for a new session would
+	// start again at epoch 1, below checkpoints that are there.
+	if _, err := session.Load(dir); !errors.Is(err, checkpoint.ErrDamaged) {
+		t.Fatalf("damaged record: %v", err)
+	}
+}
