@@ -1,0 +1,61 @@
+# Everything a contributor types. It needs Go and apt, nothing else:
+# `make deps` installs what is missing, and costs nothing when nothing is.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+TOOL    := $(GO) tool -modfile=.ci/tools.mod
+
+# Property tests start from this seed. It is fresh on every run and printed, so
+# that a failure can be had again: make test SEED=…
+SEED     ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+# How long each fuzz target runs.
+FUZZTIME ?= 2s
+
+.PHONY: all demo test vet fuzz lint build proto bench nightly deps tools
+all: build
+
+## build: the static binary bin/helix-ckpt
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/helix-ckpt ./cmd/helix-ckpt
+
+## deps: the Debian packages that are missing
+deps:
+	@.ci/deps
+
+## demo: a desktop is checkpointed, destroyed and brought back twice elsewhere
+demo: deps build
+	$(GO) run ./integration/demo
+
+## test: vet, a short fuzzing of every parser, then all tests with the race detector
+test: deps build vet fuzz
+	@echo "property tests start from seed $(SEED); again with: make test SEED=$(SEED)"
+	RAPID_SEED=$(SEED) HELIX_CKPT_TEST_SEED=$(SEED) $(GO) test -race -timeout 15m ./...
+
+vet:
+	$(GO) vet ./...
+
+fuzz:
+	@.ci/fuzz $(FUZZTIME)
+
+## lint: the linters, the format, the proto, and that generated code is up to date
+lint:
+	@.ci/lint
+
+## proto: generates the Go code of the wire
+proto:
+	$(TOOL) buf generate
+
+## bench: every benchmark, ten times, into bench-out/; compares with the last run
+bench: deps
+	@.ci/bench
+
+## nightly: longer property, fault and fuzz runs
+nightly: deps build vet
+	@echo "property tests start from seed $(SEED)"
+	RAPID_SEED=$(SEED) RAPID_CHECKS=$${RAPID_CHECKS:-2000} HELIX_CKPT_TEST_SEED=$(SEED) HELIX_CKPT_NIGHTLY=1 \
+		$(GO) test -race -timeout 120m ./...
+	@.ci/fuzz 60s
+
+## tools: builds the tools of .ci/tools.mod once (minutes when cold, then cached)
+tools:
+	@.ci/tools
