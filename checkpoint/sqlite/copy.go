@@ -1,0 +1,345 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stride is how much is read between two looks at whether it is still worth it.
+const stride = 4 << 20
+
+// copier makes attempts at one image, with one buffer for all of them.
+type copier struct {
+	path string
+	max  int64 // bytes that buf may take
+	want int64 // bytes that the last attempt found too few
+	buf  buffer
+}
+
+// copied describes what an attempt put into the buffer.
+type copied struct {
+	method  Method
+	size    int64
+	modTime time.Time
+	mode    fs.FileMode
+}
+
+// once makes one attempt. What it returns is proved; an error that is a retry
+// says what spoiled it.
+func (c *copier) once(ctx context.Context, transaction bool) (copied, error) {
+	before, err := Stat(c.path)
+	if err != nil {
+		return copied{}, err
+	}
+	if err := c.reserve(before); err != nil {
+		return copied{}, err
+	}
+	// The buffer may have taken a while; the proof begins here.
+	if before, err = Stat(c.path); err != nil {
+		return copied{}, err
+	}
+	main, err := open(c.path)
+	if err != nil {
+		return copied{}, err
+	}
+	defer main.Close()
+
+	var got copied
+	_, _, wal, err := walStart(before.walHeader[:])
+	switch {
+	case err != nil:
+		return copied{}, err
+	case before.main.size == 0: // SQLite ignores any side file of an empty one
+		got, err = copied{method: Still}, nil
+	case wal && journalLives(before.journal.size, before.journalHeader[:]):
+		err = retry{why: errors.New("a rollback journal lies beside a WAL"), wait: journalPause}
+	case wal && transaction:
+		got, err = c.underTransaction(ctx, main)
+	case wal:
+		got, err = c.fromWAL(ctx, before, main)
+	case journalLives(before.journal.size, before.journalHeader[:]):
+		got, err = c.fromHotJournal(ctx, before, main)
+	default:
+		got, err = c.fromStill(ctx, before, main)
+	}
+	if err != nil {
+		return copied{}, err
+	}
+	got.modTime = time.Unix(0, before.main.mtime)
+	got.mode = fs.FileMode(before.main.mode) & fs.ModePerm
+	return got, checkHeader(c.buf[:got.size])
+}
+
+// reserve makes the buffer large enough for what the database seems to be.
+func (c *copier) reserve(f Fingerprint) error {
+	need := max(f.main.size, c.want, 1)
+	if need > c.max {
+		return fmt.Errorf("%w: %d bytes, allowed are %d", ErrTooLarge, need, c.max)
+	}
+	return c.buf.grow(need)
+}
+
+// fits reports whether an image of size bytes fits the buffer; if not, the
+// next attempt begins with a larger one.
+func (c *copier) fits(size int64) error {
+	if size <= int64(len(c.buf)) {
+		return nil
+	}
+	if size > c.max {
+		return fmt.Errorf("%w: %d bytes, allowed are %d", ErrTooLarge, size, c.max)
+	}
+	c.want = size
+	return moved("the database grew to %d bytes", size)
+}
+
+// fromStill copies a main file that nobody writes.
+func (c *copier) fromStill(ctx context.Context, before Fingerprint, main *os.File) (copied, error) {
+	if before.version != 2 { // a WAL database may be locked exclusively for good
+		if err := noWriter(main, sharedFirst, sharedSize); err != nil {
+			return copied{}, err
+		}
+	}
+	return copied{method: Still, size: before.main.size}, c.readStill(ctx, before, main)
+}
+
+// readStill reads the main file and proves that it was not written meanwhile.
+func (c *copier) readStill(ctx context.Context, before Fingerprint, main *os.File) error {
+	if err := old(before.main); err != nil {
+		return err
+	}
+	if err := c.fits(before.main.size); err != nil {
+		return err
+	}
+	for off := int64(0); off < before.main.size; off += stride {
+		if err := readFull(main, c.buf[off:min(off+stride, before.main.size)], off); err != nil {
+			return err
+		}
+		now, err := stat(main)
+		if err != nil {
+			return err
+		}
+		if now != before.main {
+			return moved("it was written while it was read")
+		}
+		if ctx.Err() != nil {
+			return moved("the deadline passed while it was read")
+		}
+	}
+	after, err := Stat(c.path)
+	if err != nil {
+		return gone(err)
+	}
+	if after.main != before.main || after.counter != before.counter {
+		return moved("it was written while it was read")
+	}
+	if !before.main.settled(time.Now().UnixNano()) { // a time in the future was reached
+		return moved("its time is that of the reading")
+	}
+	return nil
+}
+
+// old is a retry while a file's times are too young to prove anything.
+func old(f file) error {
+	now := time.Now().UnixNano()
+	if f.settled(now) {
+		return nil
+	}
+	wait := tick - time.Duration(now-f.mtime) + 50*time.Microsecond
+	return retry{why: errors.New("it was written less than 10 ms ago"), wait: wait}
+}
+
+// fromHotJournal copies a database whose writer died within a transaction, and
+// rolls the copy back. A living writer holds RESERVED for as long as its
+// journal exists; who rolls the journal back on disk holds EXCLUSIVE.
+func (c *copier) fromHotJournal(ctx context.Context, before Fingerprint, main *os.File) (copied, error) {
+	if err := noWriter(main, reservedByte, 1+sharedSize); err != nil {
+		return copied{}, err
+	}
+	if err := old(before.journal); err != nil {
+		return copied{}, err
+	}
+	if err := c.readStill(ctx, before, main); err != nil {
+		return copied{}, err
+	}
+	size, err := c.applyJournal(before)
+	if err != nil {
+		return copied{}, err
+	}
+	if err := noWriter(main, reservedByte, 1+sharedSize); err != nil {
+		return copied{}, err
+	}
+	after, err := Stat(c.path)
+	if err != nil {
+		return copied{}, gone(err)
+	}
+	if after.main != before.main || after.journal != before.journal || after.journalHeader != before.journalHeader {
+		return copied{}, moved("the hot journal was rolled back while it was read")
+	}
+	return copied{method: HotJournal, size: size}, nil
+}
+
+// applyJournal rolls the copy of the main file in the buffer back and returns
+// the size of the database.
+func (c *copier) applyJournal(before Fingerprint) (int64, error) {
+	file, err := open(c.path + "-journal")
+	if err != nil {
+		return 0, gone(err)
+	}
+	defer file.Close()
+	j, ok, err := openJournal(file, before.journal.size)
+	if err != nil || !ok {
+		return before.main.size, err
+	}
+	super, err := j.superJournal()
+	if err != nil {
+		return 0, err
+	}
+	if super != "" {
+		if _, err := os.Stat(super); errors.Is(err, fs.ErrNotExist) {
+			return before.main.size, nil // the transaction committed
+		}
+	}
+	size := j.originalSize()
+	if err := c.fits(size); err != nil {
+		return 0, err
+	}
+	if size > before.main.size {
+		clear(c.buf[before.main.size:size])
+	}
+	return size, j.rollback(c.buf[:size])
+}
+
+// fromWAL copies the main file, then applies the WAL. A page that is being
+// moved from the WAL to the main file meanwhile is in both, unless the WAL was reset.
+func (c *copier) fromWAL(ctx context.Context, before Fingerprint, main *os.File) (copied, error) {
+	log, err := open(c.path + "-wal")
+	if err != nil {
+		return copied{}, gone(err)
+	}
+	defer log.Close()
+	read, err := c.readMain(ctx, main)
+	if err != nil {
+		return copied{}, err
+	}
+	size, err := c.applyWAL(log, read)
+	if err != nil {
+		return copied{}, err
+	}
+	after, err := Stat(c.path)
+	if err != nil {
+		return copied{}, gone(err)
+	}
+	switch same, err := stat(log); {
+	case err != nil:
+		return copied{}, err
+	case !after.main.same(before.main):
+		return copied{}, moved("the main file was replaced")
+	case !after.wal.same(before.wal), !after.wal.same(same),
+		after.walHeader != before.walHeader, after.wal.size < before.wal.size:
+		return copied{}, retry{why: errors.New("the WAL was reset while it was read"), reset: true}
+	}
+	return copied{method: WAL, size: size}, nil
+}
+
+// readMain reads all that the main file has now into the buffer.
+func (c *copier) readMain(ctx context.Context, main *os.File) (int64, error) {
+	now, err := stat(main)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.fits(now.size); err != nil {
+		return 0, err
+	}
+	for off := int64(0); off < now.size; off += stride {
+		n, err := main.ReadAt(c.buf[off:min(off+stride, now.size)], off)
+		if errors.Is(err, io.EOF) { // a checkpoint shrank it to the size of a commit
+			return off + int64(n), nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if ctx.Err() != nil {
+			return 0, moved("the deadline passed while it was read")
+		}
+	}
+	return now.size, nil
+}
+
+// applyWAL applies the log to the copy of the main file, of which read bytes
+// are in the buffer, and returns the size of the database. While a log holds no
+// commit, nothing is moved from it, and the main file is the database.
+func (c *copier) applyWAL(log *os.File, read int64) (int64, error) {
+	now, err := stat(log)
+	if err != nil {
+		return 0, err
+	}
+	index, err := readWAL(log, now.size)
+	if err != nil || index.commit == 0 {
+		return read, err
+	}
+	size := index.size()
+	if err := c.fits(size); err != nil {
+		return 0, err
+	}
+	if size > read {
+		clear(c.buf[read:size])
+	}
+	if err := index.apply(log, c.buf[:size]); err != nil {
+		return 0, moved("%w", err) // truncated while it was read
+	}
+	return size, nil
+}
+
+// noWriter is a retry while somebody holds a write lock in the range.
+func noWriter(main *os.File, start, length int64) error {
+	held, err := fileLocked(main, unix.F_RDLCK, start, length)
+	if err == nil && held {
+		err = retry{why: errors.New("a transaction is being written"), wait: journalPause}
+	}
+	return err
+}
+
+// readFull reads all of p; a file that became shorter has moved.
+func readFull(r io.ReaderAt, p []byte, off int64) error {
+	_, err := r.ReadAt(p, off)
+	if errors.Is(err, io.EOF) {
+		return moved("it became shorter while it was read")
+	}
+	return err
+}
+
+// gone makes the disappearance of a file within a proof a reason to try again.
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return moved("a file went away while it was read: %w", err)
+	}
+	return err
+}
+
+// checkHeader looks at the first bytes of an image: its side files may have
+// been of another database.
+func checkHeader(image []byte) error {
+	const magic = "SQLite format 3\x00"
+	if len(image) == 0 {
+		return nil
+	}
+	if len(image) < minPageSize || string(image[:len(magic)]) != magic {
+		return fmt.Errorf("%w: it does not begin with %q", ErrNotDatabase, magic[:len(magic)-1])
+	}
+	size := uint32(binary.BigEndian.Uint16(image[16:]))
+	if size == 1 {
+		size = maxPageSize
+	}
+	if !isPageSize(size) {
+		return fmt.Errorf("%w: page size %d", ErrNotDatabase, size)
+	}
+	return nil
+}
