@@ -108,11 +108,14 @@ type ZedWindow struct {
 	Tabs  []ZedTab `json:"tabs,omitempty"`
 }
 
-// ZedTab is one open editor. Dirty means that it holds unsaved text.
+// ZedTab is one open tab. Path is "" for an untitled buffer; Active means that
+// its pane shows it, Dirty that it holds unsaved text.
 type ZedTab struct {
 	Path   string `json:"path"`
 	Active bool   `json:"active,omitempty"`
 	Dirty  bool   `json:"dirty,omitempty"`
+	// Kind is what Zed calls a tab that is no editor, as in Terminal.
+	Kind string `json:"kind,omitempty"`
 }
 
 // Thread is one conversation with Zed's agent.
