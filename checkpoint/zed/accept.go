@@ -2,7 +2,6 @@ package zed
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -13,7 +12,7 @@ import (
 const SettleTime = 500 * time.Millisecond
 
 // Unsettled says why a sound snapshot of db.sqlite is not one to keep: Zed is
-// in the middle of writing. The remedy is to look again after SettleTime.
+// in the middle of writing. The remedy is to look again a little later.
 type Unsettled struct {
 	// Pointer is the session that the database points to and that has no
 	// windows, "" if that is not what is wrong. Zed sets the pointer as it
@@ -27,7 +26,7 @@ type Unsettled struct {
 func (u *Unsettled) Error() string {
 	var why []string
 	if u.Pointer != "" {
-		why = append(why, fmt.Sprintf("it points to session %s, which has no windows yet (Zed is starting)", u.Pointer))
+		why = append(why, fmt.Sprintf("it points to session %s, which has no windows yet (is Zed starting?)", u.Pointer))
 	}
 	if len(u.Items) > 0 {
 		why = append(why, fmt.Sprintf("%d tabs have no text yet", len(u.Items)))
@@ -35,26 +34,40 @@ func (u *Unsettled) Error() string {
 	return "Zed's db.sqlite is not settled: " + strings.Join(why, "; ")
 }
 
-// Accept decides whether a snapshot with these facts is one that Zed can come
-// back from: its pointer has windows, or none are expected because there are
-// none at all, and every editor tab has its row of editors. Otherwise the error
-// is an *Unsettled.
+// Acceptance decides which snapshots are ones that Zed can come back from. It
+// remembers what it saw, so one is kept for a session. The zero value is ready;
+// it is not safe for concurrent use.
+type Acceptance struct {
+	// since is when each orphan was first seen, without an interruption.
+	since map[Item]time.Time
+}
+
+// Accept judges a snapshot seen at now: its pointer has windows, or none are
+// expected because there are none at all, and every editor tab has its row of
+// editors. Otherwise the error is an *Unsettled.
 //
-// before is what an earlier snapshot, at least SettleTime older, was refused
-// for; nil if there is none. Tabs that had no text then either are not about to
-// get it: Zed lists editors over several files and never saves them, and they
-// must not keep a session from being checkpointed. The pointer knows no such
-// exception.
-func Accept(f WorkspaceFacts, before *Unsettled) error {
-	settled := f.Pointer == "" || f.PointerRows || !f.HasWorkspaces
-	isNew := func(item Item) bool { return before == nil || !slices.Contains(before.Items, item) }
-	if settled && !slices.ContainsFunc(f.Orphans, isNew) {
-		return nil
+// Tabs that have had no text for SettleTime are not about to get it: Zed lists
+// editors over several files and never saves them, and they must not keep a
+// session from being checkpointed. The pointer knows no such exception.
+func (a *Acceptance) Accept(f WorkspaceFacts, now time.Time) error {
+	since := make(map[Item]time.Time, len(f.Orphans))
+	var u Unsettled
+	for _, item := range f.Orphans {
+		first, seen := a.since[item]
+		if !seen {
+			first = now
+		}
+		since[item] = first
+		if now.Sub(first) < SettleTime {
+			u.Items = append(u.Items, item)
+		}
 	}
-	// All of them, old ones too: this may be the before of the next snapshot.
-	u := &Unsettled{Items: f.Orphans}
-	if !settled {
+	a.since = since
+	if f.Pointer != "" && !f.PointerRows && f.HasWorkspaces {
 		u.Pointer = f.Pointer
 	}
-	return u
+	if u.Pointer == "" && len(u.Items) == 0 {
+		return nil
+	}
+	return &u
 }

@@ -109,7 +109,7 @@ func TestInspectWorkspaceShowsWhatAPersonHasOpen(t *testing.T) {
 	if f.Pointer != session || !f.PointerRows || !f.HasWorkspaces || !f.HasItems || len(f.Orphans) != 0 {
 		t.Errorf("facts %+v", f)
 	}
-	if err := zed.Accept(f, nil); err != nil {
+	if err := new(zed.Acceptance).Accept(f, time.Now()); err != nil {
 		t.Errorf("not accepted: %v", err)
 	}
 }
@@ -194,59 +194,55 @@ func TestInspectThreadsAgreesWithTheSqlite3Command(t *testing.T) {
 
 func TestAccept(t *testing.T) {
 	t.Parallel()
-	orphan := []zed.Item{{Workspace: 1, ID: 4294967797}}
-	for _, c := range []struct {
-		name   string
+	const settled, unsettled = zed.SettleTime, zed.SettleTime - 1
+	orphan := zed.Item{Workspace: 1, ID: 4294967797}
+	other := zed.Item{Workspace: 2, ID: 4294967897}
+	lose := func(i zed.Item) string { return fmt.Sprintf(`DELETE FROM editors WHERE item_id = %d`, i.ID) }
+	type look struct {
+		after  time.Duration
 		change string
-		before *zed.Unsettled
 		want   *zed.Unsettled
+	}
+	for _, c := range []struct {
+		name  string
+		looks []look
 	}{
-		{name: "as Zed leaves it"},
-		{
-			name:   "Zed has just started: the pointer is ahead of the windows",
-			change: `UPDATE kv_store SET value = 'new' WHERE key = 'session_id'`,
-			want:   &zed.Unsettled{Pointer: "new"},
-		},
-		{
-			name:   "and it stays refused",
-			change: `UPDATE kv_store SET value = 'new' WHERE key = 'session_id'`,
-			before: &zed.Unsettled{Pointer: "new"},
-			want:   &zed.Unsettled{Pointer: "new"},
-		},
-		{name: "a first start: no windows at all", change: `PRAGMA foreign_keys = on; DELETE FROM workspaces`},
-		{name: "no pointer", change: `DELETE FROM kv_store WHERE key = 'session_id'`},
-		{
-			name:   "a tab before its text",
-			change: `DELETE FROM editors WHERE item_id = 4294967797`,
-			want:   &zed.Unsettled{Items: orphan},
-		},
-		{
-			name:   "a tab that never gets any",
-			change: `DELETE FROM editors WHERE item_id = 4294967797`,
-			before: &zed.Unsettled{Items: orphan},
-		},
-		{
-			name:   "one that never does and a new one",
-			change: `DELETE FROM editors WHERE item_id IN (4294967797, 4294967897)`,
-			before: &zed.Unsettled{Items: orphan},
-			want:   &zed.Unsettled{Items: append(slices.Clone(orphan), zed.Item{Workspace: 2, ID: 4294967897})},
-		},
-		{
-			name:   "a tab of another session",
-			change: `INSERT INTO items VALUES (9, 4, 1, 'Editor', 0, 1, 0)`,
-		},
+		{"as Zed leaves it", []look{{0, ``, nil}}},
+		{"Zed has just started: the pointer is ahead of the windows, for as long as it takes", []look{
+			{0, `UPDATE kv_store SET value = 'new' WHERE key = 'session_id'`, &zed.Unsettled{Pointer: "new"}},
+			{time.Hour, ``, &zed.Unsettled{Pointer: "new"}},
+			{time.Second, `UPDATE workspaces SET session_id = 'new' WHERE workspace_id = 1`, nil},
+		}},
+		{"a first start: no windows at all", []look{{0, `PRAGMA foreign_keys = on; DELETE FROM workspaces`, nil}}},
+		{"no pointer", []look{{0, `DELETE FROM kv_store WHERE key = 'session_id'`, nil}}},
+		{"a tab before its text, and one that never gets any", []look{
+			{0, lose(orphan), &zed.Unsettled{Items: []zed.Item{orphan}}},
+			{unsettled, ``, &zed.Unsettled{Items: []zed.Item{orphan}}},
+			{settled - unsettled, ``, nil},
+			{time.Second, lose(other), &zed.Unsettled{Items: []zed.Item{other}}},
+			{settled, ``, nil},
+		}},
+		{"a tab that loses its text again", []look{
+			{0, lose(orphan), &zed.Unsettled{Items: []zed.Item{orphan}}},
+			{settled, `INSERT INTO editors (item_id, workspace_id) VALUES (4294967797, 1)`, nil},
+			{settled, lose(orphan), &zed.Unsettled{Items: []zed.Item{orphan}}},
+		}},
+		{"a tab of another session", []look{{0, `INSERT INTO items VALUES (9, 4, 1, 'Editor', 0, 1, 0)`, nil}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			conn := open(t, copyOf(t, "db.sqlite"))
-			if c.change != "" {
-				exec1(t, conn, c.change)
-			}
-			err := zed.Accept(inspect(t, conn), c.before)
-			var got *zed.Unsettled
-			errors.As(err, &got)
-			if !reflect.DeepEqual(got, c.want) {
-				t.Errorf("unsettled %+v (%v), want %+v", got, err, c.want)
+			var a zed.Acceptance
+			now := time.Now()
+			for i, l := range c.looks {
+				exec1(t, conn, l.change)
+				now = now.Add(l.after)
+				err := a.Accept(inspect(t, conn), now)
+				var got *zed.Unsettled
+				errors.As(err, &got)
+				if !reflect.DeepEqual(got, l.want) {
+					t.Errorf("look %d: unsettled %+v (%v), want %+v", i, got, err, l.want)
+				}
 			}
 		})
 	}
@@ -261,7 +257,7 @@ func TestATableThatIsNotThereIsEmpty(t *testing.T) {
 			conn := open(t, copyOf(t, "db.sqlite"))
 			exec1(t, conn, "PRAGMA foreign_keys = off; DROP TABLE "+table)
 			f := inspect(t, conn)
-			if err := zed.Accept(f, nil); err != nil {
+			if err := new(zed.Acceptance).Accept(f, time.Now()); err != nil {
 				t.Errorf("not accepted: %v", err)
 			}
 			if table != "migrations" && len(f.Migrations) != len(whole.Migrations) {

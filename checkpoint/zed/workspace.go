@@ -13,7 +13,7 @@ import (
 	"github.com/helixml/helix-ckpt/checkpoint"
 )
 
-// WorkspaceFacts is what a person and the acceptance rule (see Accept) want to
+// WorkspaceFacts is what a person and the acceptance rule (see Acceptance) want to
 // know of db.sqlite.
 type WorkspaceFacts struct {
 	// Pointer is kv_store.session_id: the session that Zed restores at its next
