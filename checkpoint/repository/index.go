@@ -1,0 +1,177 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+)
+
+// place is where a chunk lies: in a frame, from offset on, in plain bytes.
+type place struct {
+	frame  *frame
+	offset uint32
+	size   uint32
+}
+
+// index knows where every chunk is. It is made of the tables of all packs and
+// holds nothing that they do not say.
+type index struct {
+	dir string
+
+	mu     sync.RWMutex
+	loaded bool
+	// packs holds the packs that were read, by file name; those whose table
+	// could not be read have an error.
+	packs  map[string]error
+	places map[checkpoint.Hash]place
+}
+
+func newIndex(dir string) *index { return &index{dir: dir} }
+
+// find returns where a chunk lies, as far as is known.
+func (x *index) find(id checkpoint.Hash) (place, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	p, ok := x.places[id]
+	return p, ok
+}
+
+// load scans the packs if that was not done yet.
+func (x *index) load(ctx context.Context) error {
+	x.mu.RLock()
+	loaded := x.loaded
+	x.mu.RUnlock()
+	if loaded {
+		return nil
+	}
+	return x.scan(ctx)
+}
+
+// scan brings the index up to date: packs that are new are read, and when one
+// has gone, all of them, because the chunks it held may stand in another.
+func (x *index) scan(ctx context.Context) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	names, err := readDir(x.dir)
+	if err != nil {
+		return fmt.Errorf("read index: %w", err)
+	}
+	there := map[string]bool{}
+	for _, name := range names {
+		if _, ok := parsePackName(name); ok {
+			there[name] = true
+		}
+	}
+	if !x.loaded || x.gone(there) {
+		x.packs, x.places = map[string]error{}, map[checkpoint.Hash]place{}
+	}
+	x.loaded = false // until every pack is read
+	for name := range there {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, known := x.packs[name]; known {
+			continue
+		}
+		frames, err := readTable(filepath.Join(x.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
+		}
+		x.add(name, frames, err)
+	}
+	x.loaded = true
+	return nil
+}
+
+func (x *index) gone(there map[string]bool) bool {
+	for name := range x.packs {
+		if !there[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// add enters a pack. x.mu is held.
+func (x *index) add(name string, frames []*frame, err error) {
+	x.packs[name] = err
+	for _, f := range frames {
+		offset := uint32(0)
+		for _, c := range f.chunks {
+			if _, known := x.places[c.id]; !known {
+				x.places[c.id] = place{f, offset, c.size}
+			}
+			offset += c.size
+		}
+		f.chunks = nil // the table is not needed any more
+	}
+}
+
+// insert enters a pack that was just committed.
+func (x *index) insert(name string, frames []*frame) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.loaded {
+		x.add(name, frames, nil)
+	}
+}
+
+// damage returns the packs whose table could not be read.
+func (x *index) damage() []Damage {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var list []Damage
+	for name, err := range x.packs {
+		if err != nil {
+			list = append(list, Damage{File: filepath.Join(dirPacks, name), Err: err})
+		}
+	}
+	return list
+}
+
+func parsePackName(name string) (checkpoint.Hash, bool) {
+	stem, ok := strings.CutSuffix(name, packSuffix)
+	if !ok {
+		return checkpoint.Hash{}, false
+	}
+	sum, err := checkpoint.ParseHash(stem)
+	return sum, err == nil && sum.String() == stem
+}
+
+// readTable reads the trailer and the table of a pack, nothing else of it.
+func readTable(path string) ([]*frame, error) {
+	f, size, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	if size < int64(headerLen+skipHead+tableHead+trailerLen) {
+		return nil, damaged("pack of %d bytes", size)
+	}
+	b := make([]byte, trailerLen)
+	if _, err := f.ReadAt(b, size-int64(trailerLen)); err != nil {
+		return nil, err
+	}
+	t, err := decodeTrailer(b, size)
+	if err != nil {
+		return nil, err
+	}
+	b = make([]byte, skipHead+t.size)
+	if _, err := f.ReadAt(b, t.offset); err != nil {
+		return nil, err
+	}
+	table, err := skippable(b, magicTable)
+	if err != nil {
+		return nil, err
+	}
+	if checkpoint.Sum(table) != t.sum {
+		return nil, damaged("the table does not match its sha256")
+	}
+	return decodeTable(&pack{path: path}, table, t.offset)
+}

@@ -1,0 +1,168 @@
+package repository
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+)
+
+// Limits of lists.
+const (
+	// listCut is how many entries a chunk of a list holds on average: about
+	// 32 KiB of files, so that one entry more costs little and a long list has
+	// few chunks.
+	listCut = 64
+	// listChunk is where the writer ends a chunk whatever the keys say, in
+	// bytes.
+	listChunk = 1 << 20
+	// maxEntry bounds one entry, in bytes, its newline included.
+	maxEntry = 1 << 20
+	// maxFiles bounds the list of files that is held in memory at once.
+	maxFiles = 1 << 20
+	// maxFilesBytes bounds the same in bytes of JSON.
+	maxFilesBytes = 512 << 20
+)
+
+// Keyed is an entry of a list to be written.
+type Keyed struct {
+	// Key decides the entry's place, and with its hash where the list is cut.
+	// No two entries have the same one.
+	Key string
+	// Value becomes one JSON document.
+	Value any
+}
+
+// PutList stores entries, sorted by key, as a list.
+func (t *Tx) PutList(ctx context.Context, entries []Keyed) (checkpoint.List, error) {
+	sorted := slices.Clone(entries)
+	slices.SortFunc(sorted, func(a, b Keyed) int { return cmp.Compare(a.Key, b.Key) })
+	p := newPutter(t, 0, t.meta)
+	var buf []byte
+	for i, e := range sorted {
+		if i > 0 && sorted[i-1].Key == e.Key {
+			return checkpoint.List{}, fmt.Errorf("put list: two entries have the key %q", e.Key)
+		}
+		line, err := json.Marshal(e.Value)
+		if err != nil {
+			return checkpoint.List{}, fmt.Errorf("put list: entry %q: %w", e.Key, err)
+		}
+		line = append(line, '\n')
+		if len(line) > maxEntry {
+			return checkpoint.List{}, fmt.Errorf("put list: entry %q has %d bytes, at most %d are allowed", e.Key, len(line), maxEntry)
+		}
+		if len(buf)+len(line) > listChunk {
+			if err := p.chunk(ctx, buf); err != nil {
+				return checkpoint.List{}, err
+			}
+			buf = buf[:0]
+		}
+		buf = append(buf, line...)
+		if endsChunk(e.Key) {
+			if err := p.chunk(ctx, buf); err != nil {
+				return checkpoint.List{}, err
+			}
+			buf = buf[:0]
+		}
+	}
+	if len(buf) > 0 {
+		if err := p.chunk(ctx, buf); err != nil {
+			return checkpoint.List{}, err
+		}
+	}
+	c, err := p.finish(ctx)
+	return checkpoint.List{Count: len(sorted), Content: c}, err
+}
+
+// endsChunk reports whether a list is cut after the entry of that key.
+func endsChunk(key string) bool { return sha256.Sum256([]byte(key))[0]%listCut == 0 }
+
+// ReadList calls each for every entry of a list, in order: see ReadList below.
+func (r *Repository) ReadList(ctx context.Context, l checkpoint.List, each func(json.RawMessage) error) error {
+	return ReadList(ctx, r, l, each)
+}
+
+// Files returns the files of a set: see ReadFiles.
+func (r *Repository) Files(ctx context.Context, set *checkpoint.FileSet) ([]checkpoint.File, error) {
+	return ReadFiles(ctx, r, set)
+}
+
+// ReadList calls each for every entry of a list, in order, verified as they are
+// read. The entry is valid until each returns.
+func ReadList(ctx context.Context, src Source, l checkpoint.List, each func(json.RawMessage) error) error {
+	r, err := NewReader(ctx, src, l.Content)
+	if err != nil {
+		return fmt.Errorf("read list: %w", err)
+	}
+	lines := bufio.NewReaderSize(r, 64<<10)
+	var long []byte
+	count := 0
+	for {
+		line, err := lines.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			if long = append(long, line...); len(long) > maxEntry {
+				return damaged("list %s: an entry of more than %d bytes", l.SHA256, maxEntry)
+			}
+			continue
+		case errors.Is(err, io.EOF) && len(line)+len(long) == 0:
+			if count != l.Count {
+				return damaged("list %s has %d entries, want %d", l.SHA256, count, l.Count)
+			}
+			return nil
+		case errors.Is(err, io.EOF):
+			return damaged("list %s: its last entry has no end", l.SHA256)
+		case err != nil:
+			return fmt.Errorf("read list: %w", err)
+		}
+		if len(long) > 0 {
+			line = append(long, line...)
+			long = long[:0]
+		}
+		if count++; count > l.Count {
+			return damaged("list %s has more than its %d entries", l.SHA256, l.Count)
+		}
+		if err := each(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+			return err
+		}
+	}
+}
+
+// ReadFiles returns the files of a set, whether they stand in the manifest or in
+// a list, valid as checkpoint.ValidateFiles demands; none for nil.
+func ReadFiles(ctx context.Context, src Source, set *checkpoint.FileSet) ([]checkpoint.File, error) {
+	if set == nil || set.FileList == nil {
+		if set == nil {
+			return nil, nil
+		}
+		return set.Files, nil
+	}
+	l := *set.FileList
+	if l.Count > maxFiles || l.Size > maxFilesBytes {
+		return nil, fmt.Errorf("list of %d files in %d bytes: at most %d in %d are supported", l.Count, l.Size, maxFiles, maxFilesBytes)
+	}
+	var files []checkpoint.File
+	err := ReadList(ctx, src, l, func(entry json.RawMessage) error {
+		var f checkpoint.File
+		if err := json.Unmarshal(entry, &f); err != nil {
+			return damaged("list %s: entry %d: %w", l.SHA256, len(files)+1, err)
+		}
+		files = append(files, f)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkpoint.ValidateFiles(files); err != nil {
+		return nil, damaged("list %s: %w", l.SHA256, err)
+	}
+	return files, nil
+}
