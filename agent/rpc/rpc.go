@@ -1,0 +1,280 @@
+// Package rpc serves the wire of helix.ckpt.v1 on a unix socket, and is the
+// client of it. It decides nothing about a session: what an answer says is the
+// Backend's, which the agent is; this package knows messages, pages, streams,
+// who may connect, and which status code an error is.
+//
+//	caller ── unix socket ──▶ peer check ─▶ interceptors ─▶ service ─▶ Backend
+//	          0600, one uid                 (log, panic,    (messages,
+//	                                         errors)         pages, streams)
+//
+// A stream is a view. Losing it ends the view and never the work behind it: a
+// restore goes on and can be attached to again by its request id, and an
+// import keeps what has arrived.
+//
+// A call that this program does not have yet answers UNIMPLEMENTED.
+package rpc
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+)
+
+// Backend is what the services need of an agent. Its errors wrap those of
+// package checkpoint where a caller can act on them. Methods are called
+// concurrently and return soon after ctx ends, unless they say otherwise.
+type Backend interface {
+	// Create takes a checkpoint now and returns when it is durable.
+	Create(ctx context.Context, r CreateRequest) (Created, error)
+	// List returns all checkpoints, newest first.
+	List(ctx context.Context) ([]checkpoint.Entry, error)
+	// Get returns the checkpoint that selector means.
+	Get(ctx context.Context, selector string) (Found, error)
+	// Files yields the files of the named component of m, in stored order, those
+	// kept as a list included.
+	Files(ctx context.Context, m *checkpoint.Manifest, component string) iter.Seq2[checkpoint.File, error]
+	// Threads yields the threads of m, in stored order.
+	Threads(ctx context.Context, m *checkpoint.Manifest) iter.Seq2[checkpoint.Thread, error]
+	// Export opens the archive of the checkpoint that selector means, at offset.
+	// An offset beyond its end is checkpoint.ErrInvalid.
+	Export(ctx context.Context, selector string, offset int64) (Archive, error)
+	// Import begins to take an archive, or resumes one of the same digest. A
+	// second import at the same time is checkpoint.ErrBusy.
+	Import(ctx context.Context, h ImportHeader) (Upload, error)
+	// Restore starts a restore, or attaches to the one of this request id, and
+	// yields its events from the first to the report. An error before the first
+	// event is returned, one after it is yielded. ctx ends the view only: the
+	// restore goes on.
+	Restore(ctx context.Context, r RestoreRequest) (iter.Seq2[RestoreEvent, error], error)
+	// DeclineRestore decides that nothing is restored, and returns the
+	// checkpoint that could have been, if there was one.
+	DeclineRestore(ctx context.Context, reason string) (checkpoint.ID, error)
+	// Status returns the state of the agent and its session, soon.
+	Status(ctx context.Context) (Status, error)
+}
+
+// CreateRequest asks for a checkpoint.
+type CreateRequest struct {
+	Reason string
+	Pin    bool
+	// RequestID makes it idempotent when it is not empty.
+	RequestID string
+}
+
+// Created is a durable checkpoint.
+type Created struct {
+	Entry checkpoint.Entry
+	// Confirmed: nothing had changed, and this is an earlier one.
+	Confirmed bool
+	// Declined is the checkpoint whose restore this call declined, if it did.
+	Declined checkpoint.ID
+}
+
+// Found is a checkpoint in a repository. Entry alone says whether it is pinned.
+type Found struct {
+	Entry    checkpoint.Entry
+	Manifest *checkpoint.Manifest
+}
+
+// Archive is an export, read from the offset asked for.
+type Archive struct {
+	ID checkpoint.ID
+	// Size and SHA256 are of the whole archive.
+	Size   int64
+	SHA256 checkpoint.Hash
+	// Body holds the bytes from the offset to the end.
+	Body io.ReadCloser
+}
+
+// ImportHeader describes an archive that is to come.
+type ImportHeader struct {
+	Size   int64
+	SHA256 checkpoint.Hash
+}
+
+// Upload is an import under way. Without a Commit, Close keeps what was
+// written, so that an Import of the same digest resumes it.
+type Upload interface {
+	// Offset is how much of the archive is here: Write appends there.
+	Offset() int64
+	io.Writer
+	// Commit verifies the whole archive and commits its checkpoint. A digest
+	// that is not the header's is checkpoint.ErrDamaged, and drops what is here.
+	Commit(ctx context.Context) (checkpoint.Entry, error)
+	io.Closer
+}
+
+// RestoreRequest asks for a restore.
+type RestoreRequest struct {
+	// RequestID names it; the agent chooses one when it is empty.
+	RequestID string
+	Selector  string
+	// MinAge, when not 0, asks for the newest checkpoint at least this old
+	// instead of Selector.
+	MinAge time.Duration
+	Scope  Scope
+	// Only names the components to restore; all when empty.
+	Only []string
+	// Map lists directories that have moved.
+	Map   []Mapping
+	Force bool
+	// Wait is how long to wait for windows; 0 means the default.
+	Wait          time.Duration
+	Threads       Threads
+	IgnoreVersion bool
+}
+
+// Mapping is a directory that has moved from Old to New.
+type Mapping struct{ Old, New string }
+
+// Scope is which part of a restore to run: what --phase says.
+type Scope string
+
+// The scopes.
+const (
+	ScopeAll     Scope = "all"
+	ScopeFiles   Scope = "files"
+	ScopeWindows Scope = "windows"
+	ScopeLayout  Scope = "layout"
+)
+
+// Threads is what a restore does with agent threads.
+type Threads string
+
+// The policies.
+const (
+	ThreadsMerge   Threads = "merge"
+	ThreadsReplace Threads = "replace"
+	ThreadsSkip    Threads = "skip"
+)
+
+// Phase is how far a restore is, as in its journal.
+type Phase string
+
+// The phases, in order; the last four end a restore.
+const (
+	PhasePlanned    Phase = "planned"
+	PhaseVerified   Phase = "verified"
+	PhaseStaged     Phase = "staged"
+	PhaseCommitted  Phase = "committed"
+	PhaseFilesReady Phase = "files-ready"
+	PhaseWindows    Phase = "windows"
+	PhaseLayout     Phase = "layout"
+	PhaseDone       Phase = "done"
+	PhaseDegraded   Phase = "degraded"
+	PhaseDeclined   Phase = "declined"
+	PhaseRolledBack Phase = "rolled-back"
+)
+
+// RestoreEvent is one event of a restore: exactly one of Started, Phase, Item,
+// Warning and Report is set.
+type RestoreEvent struct {
+	// Number counts from 1: an event has the same number in every view.
+	Number  int64
+	Time    time.Time
+	Started *RestoreStarted
+	Phase   Phase
+	Item    *RestoreItem
+	Warning string
+	Report  *RestoreReport
+}
+
+// RestoreStarted is the first event.
+type RestoreStarted struct {
+	RequestID  string
+	Checkpoint checkpoint.ID
+	// Latest is the latest checkpoint, where that is another one.
+	Latest checkpoint.ID
+}
+
+// RestoreItem is what became of a component, or of one file or window of it.
+type RestoreItem struct {
+	Component string
+	// Name is a file's logical path or a window's leaf; empty for the component.
+	Name string
+	// Label is a word for people, such as a title.
+	Label  string
+	Result Result
+	// Reason says why; empty when it simply came back.
+	Reason string
+}
+
+// Result is what became of something in a restore.
+type Result string
+
+// The results.
+const (
+	Restored     Result = "restored"
+	Kept         Result = "kept"
+	RestoredPart Result = "partial"
+	Skipped      Result = "skipped"
+	NotRestored  Result = "failed"
+)
+
+// RestoreReport is the last event. Outcome is one of the phases that end a
+// restore.
+type RestoreReport struct {
+	RequestID  string
+	Checkpoint checkpoint.ID
+	Outcome    Phase
+	// Items holds each component, and each file and window that did not simply
+	// come back.
+	Items []RestoreItem
+	// ItemsLeftOut is how many did not fit a message; set by the client only.
+	ItemsLeftOut   int
+	Started, Ended time.Time
+	// Aside lists where what was there before lies now.
+	Aside []string
+	// Error says why it was rolled back.
+	Error string
+}
+
+// SessionState is what an agent is about.
+type SessionState string
+
+// The states of a session.
+const (
+	SessionStarting  SessionState = "starting"
+	SessionWaiting   SessionState = "waiting"
+	SessionRestoring SessionState = "restoring"
+	SessionRunning   SessionState = "running"
+	SessionDrained   SessionState = "drained"
+	SessionFenced    SessionState = "fenced"
+	SessionStopping  SessionState = "stopping"
+)
+
+// Status is the state of an agent and its session.
+type Status struct {
+	Session      string
+	State        SessionState
+	Epoch        uint64
+	Fence        uint64
+	Instance     string
+	AgentVersion string
+	AgentPID     int
+	Started      time.Time
+	// Dir is the session's directory.
+	Dir string
+	// Latest is nil when there is no checkpoint yet.
+	Latest *checkpoint.Entry
+	// Confirmed is when nothing was last found to have changed since Latest.
+	Confirmed time.Time
+	// Unsaved is how long something has changed and is in no checkpoint.
+	Unsaved time.Duration
+	// Components says how well each was captured last.
+	Components map[string]checkpoint.Head
+	// Restore is the one that runs or ran last; nil when there was none.
+	Restore *RestoreSummary
+	// Problems are sentences for people.
+	Problems []string
+}
+
+// RestoreSummary is a restore in short.
+type RestoreSummary struct {
+	RequestID  string
+	Checkpoint checkpoint.ID
+	Phase      Phase
+}
