@@ -19,6 +19,9 @@ type Owner struct {
 	Hostname string    `json:"hostname"`
 	Instance string    `json:"instance"`
 	Command  string    `json:"command"`
+	// Socket is where the owner takes requests; "" for a command that takes
+	// none.
+	Socket string `json:"socket,omitempty"`
 	Since    time.Time `json:"since"`
 }
 
@@ -34,9 +37,9 @@ func (o Owner) String() string {
 type Lock struct{ f *os.File }
 
 // Acquire takes the lock of the session directory dir, creating the directory,
-// for the named command. When another process holds it, the error wraps
+// for this process, of which owner says Instance, Command and Socket. When another process holds it, the error wraps
 // checkpoint.ErrLocked and names the holder.
-func Acquire(dir, instance, command string) (*Lock, error) {
+func Acquire(dir string, owner Owner) (*Lock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("session directory: %w", err)
 	}
@@ -52,8 +55,8 @@ func Acquire(dir, instance, command string) (*Lock, error) {
 		}
 		return nil, fmt.Errorf("session lock %s: %w", path, err)
 	}
-	host, _ := os.Hostname() //nolint:errcheck // it only informs
-	owner := Owner{PID: os.Getpid(), Hostname: host, Instance: instance, Command: command, Since: time.Now().UTC().Truncate(time.Second)}
+	owner.PID, owner.Since = os.Getpid(), time.Now().UTC().Truncate(time.Second)
+	owner.Hostname, _ = os.Hostname() //nolint:errcheck // it only informs
 	b, err := json.Marshal(owner)
 	if err == nil {
 		err = f.Truncate(0)

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // hold is the other process of TestLock: it takes the lock, says so and waits
 // to be killed.
 func hold(dir string) {
-	if _, err := session.Acquire(dir, "other", "run"); err != nil {
+	if _, err := session.Acquire(dir, session.Owner{Instance: "other", Command: "run"}); err != nil {
 		os.Stdout.WriteString(err.Error() + "\n")
 		return
 	}
@@ -59,7 +59,7 @@ func TestLockOfAnotherProcess(t *testing.T) {
 	if !held || owner.PID != cmd.Process.Pid || owner.Command != "run" {
 		t.Errorf("holder is %+v (%v), want pid %d", owner, held, cmd.Process.Pid)
 	}
-	_, err = session.Acquire(dir, "me", "checkpoint")
+	_, err = session.Acquire(dir, session.Owner{Instance: "me", Command: "checkpoint"})
 	if !errors.Is(err, checkpoint.ErrLocked) || !strings.Contains(err.Error(), "helix-ckpt run") {
 		t.Errorf("acquire while held: %v", err)
 	}
@@ -70,7 +70,7 @@ func TestLockOfAnotherProcess(t *testing.T) {
 	if o, held := session.Holder(dir); held {
 		t.Errorf("still held by %+v after its death", o)
 	}
-	lock, err := session.Acquire(dir, "me", "checkpoint")
+	lock, err := session.Acquire(dir, session.Owner{Instance: "me", Command: "checkpoint"})
 	if err != nil {
 		t.Fatal(err)
 	}
