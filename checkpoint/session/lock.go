@@ -15,14 +15,14 @@ import (
 
 // Owner says who holds a session's lock.
 type Owner struct {
-	PID      int       `json:"pid"`
-	Hostname string    `json:"hostname"`
-	Instance string    `json:"instance"`
-	Command  string    `json:"command"`
+	PID      int    `json:"pid"`
+	Hostname string `json:"hostname"`
+	Instance string `json:"instance"`
+	Command  string `json:"command"`
 	// Socket is where the owner takes requests; "" for a command that takes
 	// none.
-	Socket string `json:"socket,omitempty"`
-	Since    time.Time `json:"since"`
+	Socket string    `json:"socket,omitempty"`
+	Since  time.Time `json:"since"`
 }
 
 func (o Owner) String() string {
