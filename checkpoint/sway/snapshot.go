@@ -1,10 +1,12 @@
 package sway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
@@ -178,11 +180,25 @@ func nodeID(n *Node) string {
 	return fmt.Sprintf("c%d", n.ID)
 }
 
-// windowsOf tells who shows what.
+// ConID returns Sway's id of a node that a Snapshot calls so. It means
+// something to the same life of Sway only.
+func ConID(node string) (int64, error) {
+	if len(node) < 2 || (node[0] != 'w' && node[0] != 'c') {
+		return 0, fmt.Errorf("%w: %q is no node of a snapshot", checkpoint.ErrInvalid, node)
+	}
+	id, err := strconv.ParseInt(node[1:], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %q is no node of a snapshot", checkpoint.ErrInvalid, node)
+	}
+	return id, nil
+}
+
+// windowsOf tells who shows what, in order of creation, which is that of
+// Sway's ids.
 func windowsOf(root *Node, roots map[string]string, facts func(pid int) (process.Facts, error)) *checkpoint.Windows {
 	w := &checkpoint.Windows{}
 	processes := map[int]string{}
-	for _, n := range root.Windows() {
+	for _, n := range slices.SortedFunc(slices.Values(root.Windows()), func(a, b *Node) int { return cmp.Compare(a.ID, b.ID) }) {
 		id, known := processes[n.Window.PID]
 		if !known {
 			if f, err := facts(n.Window.PID); err == nil {
