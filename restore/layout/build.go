@@ -1,0 +1,151 @@
+package layout
+
+// buildStep brings together what belongs together, on each workspace whose
+// containers are not the right ones. All windows of these first leave to the
+// stage, so that the workspaces are empty and no size of before is left. Then
+// each tree grows from the first windows of its branches.
+//
+// The stage and workspaces without windows vanish by themselves.
+func buildStep(g *goal, d *desk, adjusted bool) step {
+	b := builder{goal: g, desk: d}
+	var rebuild []*workspace
+	for _, w := range g.workspaces {
+		c := examine(w, d)
+		if c == wrong || c == unshaped || c == unsized && adjusted {
+			rebuild = append(rebuild, w)
+		}
+	}
+	for _, w := range rebuild {
+		b.clearOut(w)
+	}
+	for _, w := range g.workspaces {
+		b.float(w)
+	}
+	for _, w := range rebuild {
+		b.workspace(w)
+	}
+	if b.anchored {
+		b.plain("unmark %s", anchor)
+	}
+	return step{commands: b.script, moved: b.moved}
+}
+
+type builder struct {
+	script
+
+	goal     *goal
+	desk     *desk
+	anchored bool
+	spare    string
+	moved    []int64
+}
+
+// clearOut takes the windows of a workspace to the stage, wherever they are,
+// and sends away those that are not saved and stand among the tiled ones: with
+// them no size could be as saved.
+func (b *builder) clearOut(w *workspace) {
+	for _, n := range w.windows() {
+		p := b.desk.places[n.con]
+		if p.live.Sticky {
+			b.to(n.con, "sticky disable")
+		}
+		b.move(n.con, stage)
+		if p.standing == floating || p.standing == hidden {
+			b.to(n.con, "floating disable")
+		}
+	}
+	live := b.desk.workspace(w.name)
+	if live == nil {
+		return
+	}
+	for _, n := range live.windows() {
+		if b.goal.live[n.con] {
+			continue
+		}
+		if b.spare == "" {
+			b.spare = b.goal.spare(b.desk)
+		}
+		b.move(n.con, b.spare)
+		b.moved = append(b.moved, n.con)
+	}
+}
+
+func (b *builder) move(con int64, workspace string) {
+	b.to(con, "move --no-auto-back-and-forth container to workspace %s", mustQuote(workspace))
+}
+
+// float takes the floating windows of a workspace there and lets them float.
+func (b *builder) float(w *workspace) {
+	for _, con := range w.floating {
+		p := b.desk.places[con]
+		if p.standing == hidden || p.standing == inHidden {
+			continue // the user has hidden it since: not lost, and out of the way
+		}
+		if p.workspace != w.name && !p.live.Sticky {
+			b.move(con, w.name)
+		}
+		if p.standing == tiled {
+			b.to(con, "floating enable")
+		}
+	}
+}
+
+// workspace builds the tree of an empty workspace. As an empty one cannot be
+// told from a keyword's point of view, its first window comes first; the
+// layout of a workspace is set with the workspace focused, since a window as
+// the target would have all its children wrapped.
+func (b *builder) workspace(w *workspace) {
+	first := w.first().con
+	b.move(first, w.name)
+	b.to(first, "focus parent")
+	b.then("layout tabbed")
+	b.children(w.nodes)
+}
+
+// children puts the first window of each branch beside the first window of the
+// first, and then grows the branches. So a container is split off only where
+// all its siblings stand: an only child of an only child would be flattened
+// (Sway 1.12).
+func (b *builder) children(nodes []*node) {
+	if len(nodes) > 1 {
+		b.to(nodes[0].first().con, "mark --add %s", anchor)
+		b.anchored = true
+		// Each lands right behind the mark, so the last comes first.
+		for i := len(nodes) - 1; i > 0; i-- {
+			b.to(nodes[i].first().con, "move container to mark %s", anchor)
+		}
+	}
+	for _, n := range nodes {
+		if !n.window() {
+			b.container(n)
+		}
+	}
+}
+
+// container wraps the first window of n, which stands in the place of n in a
+// tabbed parent. A chain of containers with one child each is wrapped from the
+// innermost outwards, in final layouts: there is nothing to size in it.
+func (b *builder) container(n *node) {
+	chain := []*node{n}
+	for len(n.nodes) == 1 && !n.nodes[0].window() {
+		n = n.nodes[0]
+		chain = append(chain, n)
+	}
+	first := n.first().con
+	b.to(first, "split v")
+	if len(n.nodes) > 1 {
+		b.to(first, "layout tabbed")
+	} else {
+		b.to(first, "layout %s", commandFor(n.layout))
+	}
+	for i := len(chain) - 2; i >= 0; i-- {
+		if i == len(chain)-2 {
+			b.to(first, "focus parent")
+		} else {
+			b.then("focus parent")
+		}
+		b.then("split v")
+		b.then("layout %s", commandFor(chain[i].layout))
+	}
+	b.children(n.nodes)
+}

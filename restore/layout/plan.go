@@ -1,0 +1,158 @@
+package layout
+
+import "slices"
+
+// kind is what a step does.
+type kind string
+
+const (
+	sweep  kind = "sweep what is in the way"
+	build  kind = "build"
+	size   kind = "layouts and sizes"
+	adjust kind = "adjust sizes"
+	focus  kind = "focus"
+	done   kind = "done"
+)
+
+// step is a batch of commands, after which the tree is read again.
+type step struct {
+	kind     kind
+	commands script
+	moved    []int64 // extra windows that it moves away
+}
+
+// next is the step that brings d closer to g: the first that may be tried and
+// has something to do.
+func next(g *goal, d *desk, may func(kind) bool) step {
+	for _, plan := range []struct {
+		kind kind
+		step func(*goal, *desk, bool) step
+	}{
+		{sweep, sweepStep}, {build, buildStep}, {size, sizeStep}, {adjust, adjustStep}, {focus, focusStep},
+	} {
+		if !may(plan.kind) {
+			continue
+		}
+		s := plan.step(g, d, !may(adjust))
+		if s.kind = plan.kind; len(s.commands) > 0 {
+			return s
+		}
+	}
+	return step{kind: done}
+}
+
+// condition is how far a live workspace is from its goal.
+type condition int
+
+const (
+	wrong    condition = iota // other windows or containers
+	scaffold                  // the right containers, all tabbed
+	unshaped                  // the right containers, other layouts
+	unsized                   // the right layouts, other sizes
+	shaped                    // all but the focus
+)
+
+// examine compares a workspace of the goal with the live one. Where the
+// containers are the right ones it notes their con_ids in the goal.
+func examine(w *workspace, d *desk) condition {
+	live := d.workspace(w.name)
+	switch {
+	case len(w.nodes) == 0:
+		return shaped // only floating windows, which have no places here
+	case live == nil || !adopt(&w.node, &live.node):
+		return wrong
+	case sameLayouts(&w.node, &live.node):
+		if sameBoxes(&w.node, &live.node) {
+			return shaped
+		}
+		return unsized
+	case isScaffold(&w.node, &live.node):
+		return scaffold
+	}
+	return unshaped
+}
+
+// adopt reports whether both trees have the same windows in the same
+// containers, and gives the goal's containers their con_ids.
+func adopt(want, live *node) bool {
+	if len(want.nodes) != len(live.nodes) || (want.layout == "") != (live.layout == "") {
+		return false
+	}
+	if want.layout == "" {
+		return want.con == live.con
+	}
+	want.con = live.con
+	for i := range want.nodes {
+		if !adopt(want.nodes[i], live.nodes[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// pairs calls f for every node of two trees of the same structure, parents
+// first.
+func pairs(want, live *node, f func(want, live *node)) {
+	f(want, live)
+	for i := range want.nodes {
+		pairs(want.nodes[i], live.nodes[i], f)
+	}
+}
+
+func sameLayouts(want, live *node) bool {
+	same := true
+	pairs(want, live, func(w, l *node) { same = same && w.layout == l.layout })
+	return same
+}
+
+func sameBoxes(want, live *node) bool {
+	same := true
+	pairs(want, live, func(w, l *node) { same = same && w.box == l.box })
+	return same
+}
+
+func sameFocus(want, live *node) bool {
+	same := true
+	pairs(want, live, func(w, l *node) { same = same && slices.Equal(w.focus, l.focus) })
+	return same
+}
+
+// isScaffold reports whether live is want as build leaves it.
+func isScaffold(want, live *node) bool {
+	is := true
+	pairs(want, live, func(w, l *node) {
+		if len(w.nodes) > 1 {
+			is = is && l.layout == tabbed
+		}
+	})
+	return is
+}
+
+// sweepStep ends what would make every other step fail: fullscreen, and what a
+// killed run left behind.
+func sweepStep(g *goal, d *desk, _ bool) step {
+	var s step
+	for _, con := range d.sorted() {
+		p := d.places[con]
+		covers := p.fullscreen == 2 || g.live[con] || g.workspace(p.workspace) != nil
+		if p.fullscreen != 0 && covers && p.standing != hidden && p.standing != inHidden {
+			s.commands.to(con, "fullscreen disable")
+		}
+		if slices.Contains(p.live.Marks, anchor) {
+			s.commands.plain("unmark %s", anchor)
+		}
+	}
+	var spare string
+	for _, con := range d.sorted() {
+		p := d.places[con]
+		if p.live.Window == nil || !ours(p.workspace) || g.live[con] || p.live.Sticky {
+			continue
+		}
+		if spare == "" {
+			spare = g.spare(d)
+		}
+		s.commands.to(con, "move --no-auto-back-and-forth container to workspace %s", mustQuote(spare))
+		s.moved = append(s.moved, con)
+	}
+	return s
+}
