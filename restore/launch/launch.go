@@ -157,7 +157,9 @@ type Command struct {
 	HandsOver bool
 }
 
-func (c Command) String() string { return strings.Join(append([]string{c.Programs[0]}, c.Args...), " ") }
+func (c Command) String() string {
+	return strings.Join(append([]string{c.Programs[0]}, c.Args...), " ")
+}
 
 // NewID returns a launch id that was not used before.
 func NewID() string {

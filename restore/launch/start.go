@@ -62,7 +62,7 @@ func Start(c Command, env []string) (*Running, error) {
 		return nil, err
 	}
 	cmd := exec.Command(path, c.Args...) //nolint:noctx // it is to outlive every context of ours
-	cmd.Dir = existing(c.Dir)
+	cmd.Dir = existing(c.Dir, env)
 	cmd.Env = append(slices.Clone(env), process.LaunchVar+"="+c.LaunchID)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -90,11 +90,15 @@ func (c Command) lookup() (string, error) {
 	return "", fmt.Errorf("start process %s: %w", c.Process, errors.Join(errs...))
 }
 
-// existing returns dir or the nearest directory above it that is there; HOME,
-// or the root, when none is known.
-func existing(dir string) string {
+// existing returns dir or the nearest directory above it that is there; HOME
+// when none is known.
+func existing(dir string, env []string) string {
 	if dir == "" {
-		dir = os.Getenv("HOME")
+		for _, entry := range env {
+			if home, ok := strings.CutPrefix(entry, "HOME="); ok {
+				dir = home
+			}
+		}
 	}
 	for dir != "" && dir != "/" && dir != "." {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
