@@ -183,8 +183,7 @@ func newTree(ctx context.Context, src Source, c checkpoint.Content) (*tree, erro
 	}
 	switch {
 	case c.ChunkSize > 0:
-		size := int64(c.ChunkSize)
-		t.count = (c.Size + size - 1) / size
+		t.count = chunkCount(c)
 	case c.Recipe == nil:
 		t.count = int64(len(c.Chunks))
 	default:
@@ -205,10 +204,15 @@ func plausible(c checkpoint.Content) error {
 		return damaged("content of %d bytes in chunks of %d", c.Size, c.ChunkSize)
 	case c.Recipe != nil && (c.Recipe.Levels < 1 || c.Recipe.Levels > checkpoint.MaxLevels || len(c.Chunks) > 0):
 		return damaged("content %s: recipe of %d levels and %d chunks", c.SHA256, c.Recipe.Levels, len(c.Chunks))
-	case c.Recipe == nil && c.ChunkSize > 0 && int64(len(c.Chunks)) != (c.Size+int64(c.ChunkSize)-1)/int64(c.ChunkSize):
+	case c.Recipe == nil && c.ChunkSize > 0 && int64(len(c.Chunks)) != chunkCount(c):
 		return damaged("content %s: %d bytes in %d chunks", c.SHA256, c.Size, len(c.Chunks))
 	}
 	return nil
+}
+
+// chunkCount is how many chunks content of one chunk size has.
+func chunkCount(c checkpoint.Content) int64 {
+	return (c.Size + int64(c.ChunkSize) - 1) / int64(c.ChunkSize)
 }
 
 // span is how many chunks one id of a page of that level stands for.
@@ -312,38 +316,68 @@ func (t *tree) chunk(ctx context.Context, i int64) ([]byte, error) {
 
 // Walk calls visit for what content is made of, in the order of its bytes: every
 // recipe page before what stands below it, with its level and bytes, and every
-// chunk with level 0 and no bytes. It fetches pages only.
+// chunk with level 0 and no bytes. It fetches pages only, each just before its
+// visit. A tree of another form than the content's size demands is damage.
 func Walk(ctx context.Context, src Source, c checkpoint.Content, visit func(level int, id checkpoint.Hash, page []byte) error) error {
 	if err := plausible(c); err != nil {
 		return err
 	}
-	if c.Recipe != nil {
-		return walkPage(ctx, src, c.Recipe.Levels, c.Recipe.SHA256, visit)
+	w := walker{ctx: ctx, src: src, visit: visit, left: c.Size} // of unknown size, a chunk has one byte at least
+	if c.ChunkSize > 0 {
+		w.left = chunkCount(c)
 	}
-	for _, id := range c.Chunks {
-		if err := visit(0, id, nil); err != nil {
+	if c.Recipe != nil {
+		if err := w.walk(c.Recipe.Levels, c.Recipe.SHA256, true); err != nil {
 			return err
 		}
+	}
+	for _, id := range c.Chunks {
+		if err := w.walk(0, id, true); err != nil {
+			return err
+		}
+	}
+	if c.ChunkSize > 0 && w.left > 0 {
+		return damaged("content %s: its recipe lacks %d chunks", c.SHA256, w.left)
 	}
 	return nil
 }
 
-func walkPage(ctx context.Context, src Source, level int, id checkpoint.Hash, visit func(int, checkpoint.Hash, []byte) error) error {
+type walker struct {
+	ctx   context.Context
+	src   Source
+	visit func(level int, id checkpoint.Hash, page []byte) error
+	// left is how many chunks may still come: a hostile tree of few pages can
+	// name a billion.
+	left int64
+}
+
+// walk visits a page and all below it. Only one at the right edge of its tree
+// may have less than Fanout ids.
+func (w *walker) walk(level int, id checkpoint.Hash, edge bool) error {
 	if level == 0 {
-		return visit(0, id, nil)
+		if w.left--; w.left < 0 {
+			return damaged("a recipe names more chunks than the content has")
+		}
+		return w.visit(0, id, nil)
 	}
-	b, err := src.Chunk(ctx, id)
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	b, err := w.src.Chunk(w.ctx, id)
 	if err != nil {
 		return fmt.Errorf("recipe page: %w", err)
 	}
 	if err := checkPage(b); err != nil {
 		return fmt.Errorf("recipe page %s: %w", id, err)
 	}
-	if err := visit(level, id, b); err != nil {
+	if !edge && len(b) != checkpoint.Fanout*idLen {
+		return damaged("recipe page %s of level %d has %d ids", id, level, len(b)/idLen)
+	}
+	if err := w.visit(level, id, b); err != nil {
 		return err
 	}
 	for ; len(b) > 0; b = b[idLen:] {
-		if err := walkPage(ctx, src, level-1, checkpoint.Hash(b[:idLen]), visit); err != nil {
+		if err := w.walk(level-1, checkpoint.Hash(b[:idLen]), edge && len(b) == idLen); err != nil {
 			return err
 		}
 	}

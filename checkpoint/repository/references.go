@@ -10,7 +10,7 @@ import (
 // Reference is one content that a checkpoint needs.
 type Reference struct {
 	Component string
-	// Path is the logical path of a file; of a list, what it lists: "files" or
+	// Path is the logical path of a file, or what a list lists: "files" or
 	// "threads".
 	Path string
 	// List is set when the content is a list.
@@ -18,6 +18,35 @@ type Reference struct {
 	// File is set when the content is that of a file.
 	File    *checkpoint.File
 	Content checkpoint.Content
+}
+
+// ofFiles reports whether ref is a list of files, whose entries are references
+// themselves.
+func (ref Reference) ofFiles() bool { return ref.List != nil && ref.Path == "files" }
+
+// References calls visit for every content that a checkpoint needs, in the order
+// of the manifest: Zed's threads, then each component's files; a list of files
+// is visited before it is read and followed by its files. A symlink is among
+// them, with no content; a file of which nothing was captured is not.
+func References(ctx context.Context, src Source, m *checkpoint.Manifest, visit func(Reference) error) error {
+	for _, ref := range references(m) {
+		if err := visit(ref); err != nil {
+			return err
+		}
+		if !ref.ofFiles() {
+			continue
+		}
+		files, err := ReadFiles(ctx, src, m.Components.FileSet(ref.Component))
+		if err != nil {
+			return fmt.Errorf("component %s: %w", ref.Component, err)
+		}
+		for _, ref := range fileReferences(ref.Component, files) {
+			if err := visit(ref); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // references returns what the manifest itself names: not the files of a list.
@@ -43,29 +72,14 @@ func fileReferences(component string, files []checkpoint.File) []Reference {
 	var refs []Reference
 	for i := range files {
 		f := &files[i]
-		if f.State.Usable() {
-			refs = append(refs, Reference{Component: component, Path: f.Name(), File: f, Content: f.Content})
-		}
-	}
-	return refs
-}
-
-// References returns every content that a checkpoint needs, the files of its
-// lists included, in the order of the manifest: each list before its files. A
-// symlink is among them, with no content.
-func References(ctx context.Context, src Source, m *checkpoint.Manifest) ([]Reference, error) {
-	refs := references(m)
-	var all []Reference
-	for _, ref := range refs {
-		all = append(all, ref)
-		if ref.List == nil || ref.Path != "files" {
+		if !f.State.Usable() {
 			continue
 		}
-		files, err := ReadFiles(ctx, src, m.Components.FileSet(ref.Component))
-		if err != nil {
-			return nil, fmt.Errorf("component %s: %w", ref.Component, err)
+		ref := Reference{Component: component, Path: f.Name(), File: f}
+		if f.Kind != checkpoint.KindSymlink {
+			ref.Content = f.Content
 		}
-		all = append(all, fileReferences(ref.Component, files)...)
+		refs = append(refs, ref)
 	}
-	return all, nil
+	return refs
 }

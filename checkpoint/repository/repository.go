@@ -100,9 +100,9 @@ type Damage struct {
 	Checkpoint checkpoint.ID
 	Component  string
 	Path       string
-	// Err says what is wrong. It wraps checkpoint.ErrDamaged, or
-	// checkpoint.ErrFormat for what a newer program wrote: unreadable here, and
-	// no damage.
+	// Err says what is wrong. It wraps checkpoint.ErrDamaged; or, for what a
+	// newer program wrote, checkpoint.ErrFormat: unreadable here and no damage;
+	// or it is the system's error.
 	Err error
 }
 
@@ -130,14 +130,12 @@ func (r *Repository) List(ctx context.Context) ([]checkpoint.Entry, []Damage, er
 			return nil, nil, err
 		}
 		m, sum, err := r.Load(ctx, id)
-		switch {
-		case errors.Is(err, checkpoint.ErrNotFound): // deleted meanwhile
-			continue
-		case errors.Is(err, checkpoint.ErrDamaged), errors.Is(err, checkpoint.ErrFormat):
+		if errors.Is(err, checkpoint.ErrNotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
 			damage = append(damage, Damage{File: manifestName(id), Checkpoint: id, Err: err})
 			continue
-		case err != nil:
-			return nil, nil, err
 		}
 		e := m.Entry(sum)
 		if e.Pinned, err = r.Pinned(id); err != nil {

@@ -129,8 +129,10 @@ func (t *Tx) PutAs(ctx context.Context, r io.Reader, c checkpoint.Content) error
 			return err
 		}
 		b := buf[:min(int64(len(buf)), left)]
-		if _, err := io.ReadFull(r, b); err != nil {
-			return damaged("content %s ends after %d of %d bytes: %w", c.SHA256, c.Size-left, c.Size, err)
+		if n, err := io.ReadFull(r, b); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return damaged("content %s ends after %d of %d bytes", c.SHA256, c.Size-left+int64(n), c.Size)
+		} else if err != nil {
+			return fmt.Errorf("put: %w", err)
 		}
 		left -= int64(len(b))
 		sum.Write(b) //nolint:errcheck // a hash never fails
@@ -142,8 +144,10 @@ func (t *Tx) PutAs(ctx context.Context, r io.Reader, c checkpoint.Content) error
 			return damaged("chunk %d of content %s does not match its sha256", i, c.SHA256)
 		}
 	}
-	if n, err := io.ReadFull(r, make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+	if n, err := io.ReadFull(r, make([]byte, 1)); n > 0 {
 		return damaged("content %s goes on after %d bytes", c.SHA256, c.Size)
+	} else if !errors.Is(err, io.EOF) {
+		return fmt.Errorf("put: %w", err)
 	}
 	if c.Size > 0 && checkpoint.Hash(sum.Sum(nil)) != c.SHA256 {
 		return damaged("content %s does not match its sha256", c.SHA256)
