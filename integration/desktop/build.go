@@ -30,8 +30,7 @@ type BuildOptions struct {
 // of single children included. The first windows go to each workspace in turn,
 // so that none stays empty while there are enough.
 //
-// It logs the commands that Sway took, so that a failure can be read and
-// repeated.
+// It logs what it did, so that a failure can be read and repeated.
 func (d *Desktop) BuildTree(r Rand, opts BuildOptions) []*Window {
 	d.tb.Helper()
 	b := &builder{d: d, r: r, home: make([][]string, opts.Workspaces)}
@@ -64,12 +63,13 @@ type builder struct {
 }
 
 // run tries a command: as with a person's keys, one that Sway refuses (a
-// resize without room) changes nothing and is no failure.
+// resize without room) is no failure.
 func (b *builder) run(format string, args ...any) {
 	command := fmt.Sprintf(format, args...)
-	if b.d.TrySwaymsg(command) == nil {
-		b.log = append(b.log, command)
+	if b.d.TrySwaymsg(command) != nil {
+		command += "  # refused"
 	}
+	b.log = append(b.log, command)
 }
 
 func (b *builder) pick(from []string) string { return from[b.r.IntN(len(from))] }

@@ -128,7 +128,7 @@ func (d *Desktop) Settled() []byte {
 }
 
 func (d *Desktop) tree() (*node, error) {
-	raw, err := d.swaymsg("-t", "get_tree")
+	raw, err := d.ask()
 	if err != nil {
 		return nil, err
 	}
