@@ -63,11 +63,13 @@ type Session struct {
 	// Roots are the manifest's: what $HOME, $WORKSPACE and $ZED_DATA stand for.
 	Roots map[string]string
 	// Zed is where Zed keeps its state. Without a Channel there was no database
-	// at this moment: zed.Find looks again.
-	Zed zed.Places
+	// at this moment: zed.Find looks again. ZedError says why there is less than
+	// there could be.
+	Zed      zed.Places
+	ZedError error
 	// RuntimeDir is $XDG_RUNTIME_DIR or what stands for it.
 	RuntimeDir string
-	// Socket is the path of the agent's API; see MaxSocketPath.
+	// Socket is the path of the agent's API.
 	Socket string
 	// Quiet says why the agent is to do nothing here, "" if it is not.
 	Quiet string
@@ -257,14 +259,8 @@ func (f finder) xdg(variable, fallback string) (dir, from string) {
 	return filepath.Join(f.s.Home, fallback), "default"
 }
 
-// MaxSocketPath is the longest path a unix socket can have on Linux, in bytes:
-// sun_path has 108, the last of which is a NUL.
-const MaxSocketPath = 107
-
 // runtime finds $XDG_RUNTIME_DIR, where sockets and the instance id live, and
-// the agent's socket in it. Where that path is too long for a socket, a short
-// one that only depends on it stands in: /tmp/helix-ckpt-<uid>/<hash>.sock, so
-// that the agent and its clients agree without being told.
+// the agent's socket in it.
 func (f finder) runtime() error {
 	dir, from := f.Env("XDG_RUNTIME_DIR"), "$XDG_RUNTIME_DIR"
 	if !filepath.IsAbs(dir) {
@@ -276,10 +272,6 @@ func (f finder) runtime() error {
 	socket, from := f.given("socket", f.Socket)
 	if socket == "" {
 		socket, from = filepath.Join(f.s.RuntimeDir, "helix-ckpt.sock"), "default"
-		if len(socket) > MaxSocketPath {
-			sum := checkpoint.Sum([]byte(socket)).String()
-			socket, from = fmt.Sprintf("/tmp/helix-ckpt-%d/%s.sock", os.Getuid(), sum[:16]), "default, "+socket+" is too long for a socket"
-		}
 	}
 	socket, err := f.path("socket", socket, from)
 	if err != nil {
@@ -313,14 +305,10 @@ func (f finder) zed() error {
 	if config, err = f.path("zed-config-dir", config, configFrom); err != nil {
 		return err
 	}
-	places, err := zed.Find(data, config)
-	if err != nil {
-		return err
-	}
-	f.s.Zed = places
+	f.s.Zed, f.s.ZedError = zed.Find(data, config)
 	f.set("zed-data-dir", data, dataFrom)
 	f.set("zed-config-dir", config, configFrom)
-	f.set("zed-channel", places.Channel, "found")
+	f.set("zed-channel", f.s.Zed.Channel, "found")
 	return nil
 }
 

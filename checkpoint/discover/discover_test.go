@@ -1,7 +1,6 @@
 package discover_test
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -210,24 +209,15 @@ func TestQuietModes(t *testing.T) {
 	}
 }
 
-func TestASocketPathThatIsTooLongIsReplacedByAShortOne(t *testing.T) {
+func TestTheSocketLiesInTheRuntimeDirectory(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.env["XDG_RUNTIME_DIR"] = "/" + strings.Repeat("r", discover.MaxSocketPath-len("//helix-ckpt.sock"))
-	if s := find(t, p.options()); s.Socket != p.env["XDG_RUNTIME_DIR"]+"/helix-ckpt.sock" {
-		t.Errorf("socket %s for a path that just fits", s.Socket)
+	if s := find(t, p.options()); s.Socket != p.path("run/helix-ckpt.sock") {
+		t.Errorf("socket %s", s.Socket)
 	}
-	p.env["XDG_RUNTIME_DIR"] += "r"
-	s := find(t, p.options())
-	if want := fmt.Sprintf("/tmp/helix-ckpt-%d/", os.Getuid()); !strings.HasPrefix(s.Socket, want) || len(s.Socket) > discover.MaxSocketPath {
-		t.Errorf("socket %s, want a short one in %s", s.Socket, want)
-	}
-	if again := find(t, p.options()); again.Socket != s.Socket {
-		t.Errorf("client and agent disagree: %s and %s", again.Socket, s.Socket)
-	}
-	p.env["XDG_RUNTIME_DIR"] += "r"
-	if other := find(t, p.options()); other.Socket == s.Socket {
-		t.Error("two runtime directories share a socket")
+	p.env["HELIX_CKPT_SOCKET"] = "/elsewhere/x.sock"
+	if s := find(t, p.options()); s.Socket != "/elsewhere/x.sock" {
+		t.Errorf("socket %s, want the one of $HELIX_CKPT_SOCKET", s.Socket)
 	}
 }
 

@@ -34,6 +34,10 @@ func (u *Unsettled) Error() string {
 	return "Zed's db.sqlite is not settled: " + strings.Join(why, "; ")
 }
 
+// Starting reports that the pointed-to session has no windows although others
+// have: Zed has just started, or never got further.
+func (f WorkspaceFacts) Starting() bool { return f.Pointer != "" && !f.PointerRows && f.HasWorkspaces }
+
 // Acceptance decides which snapshots are ones that Zed can come back from. It
 // remembers what it saw, so one is kept for a session. The zero value is ready;
 // it is not safe for concurrent use.
@@ -63,7 +67,7 @@ func (a *Acceptance) Accept(f WorkspaceFacts, now time.Time) error {
 		}
 	}
 	a.since = since
-	if f.Pointer != "" && !f.PointerRows && f.HasWorkspaces {
+	if f.Starting() {
 		u.Pointer = f.Pointer
 	}
 	if u.Pointer == "" && len(u.Items) == 0 {

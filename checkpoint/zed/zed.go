@@ -92,22 +92,26 @@ func (p Places) WatchDirs() []string {
 
 // Find looks at Zed's data and configuration directories. Of several channels
 // with a database the most recently written one is chosen. Directories that do
-// not exist yet are no error: Channel is then empty.
+// not exist yet are no error: Channel is then empty. With an error the Places
+// hold what could be found.
 func Find(data, config string) (Places, error) {
 	p := Places{Data: filepath.Clean(data), Config: filepath.Clean(config)}
+	p.Target, p.ConfigTarget = p.Data, p.Config
 	if !filepath.IsAbs(p.Data) || !filepath.IsAbs(p.Config) {
-		return Places{}, fmt.Errorf("find Zed's directories: %q and %q must be absolute paths", data, config)
+		return p, fmt.Errorf("find Zed's directories: %q and %q must be absolute paths", data, config)
 	}
-	var err error
-	if p.Target, err = Follow(p.Data); err != nil {
-		return Places{}, fmt.Errorf("find Zed's data: %w", err)
+	target, err := Follow(p.Data)
+	if err != nil {
+		return p, fmt.Errorf("find Zed's data: %w", err)
 	}
-	if p.ConfigTarget, err = Follow(p.Config); err != nil {
-		return Places{}, fmt.Errorf("find Zed's configuration: %w", err)
+	p.Target = target
+	if target, err = Follow(p.Config); err != nil {
+		return p, fmt.Errorf("find Zed's configuration: %w", err)
 	}
+	p.ConfigTarget = target
 	channels, err := findChannels(filepath.Join(p.Data, dbDir))
 	if err != nil {
-		return Places{}, fmt.Errorf("find Zed's databases: %w", err)
+		return p, fmt.Errorf("find Zed's databases: %w", err)
 	}
 	for i, c := range channels {
 		if i == 0 {
