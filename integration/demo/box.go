@@ -168,14 +168,7 @@ func (b *box) identify(info io.Reader) error {
 }
 
 // complaint is the end of what the box logged.
-func (b *box) complaint() error {
-	text, err := os.ReadFile(filepath.Join(b.dir, "log"))
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return errors.New(strings.Join(lines[max(0, len(lines)-10):], "\n"))
-}
+func (b *box) complaint() error { return errors.New(lastLines(filepath.Join(b.dir, "log"))) }
 
 // kill kills everything inside at once: when the first process of a pid
 // namespace gets SIGKILL, the kernel sends it to all. It returns when none is
@@ -199,11 +192,11 @@ func (b *box) kill() error {
 
 // processes are the pids, on the host, of those that live in the box.
 func (b *box) processes() []int {
-	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid") //nolint:errcheck // the pattern is good
+	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
 	var pids []int
 	for _, link := range links {
 		if ns, err := os.Readlink(link); err == nil && ns == b.pidns {
-			pid, _ := strconv.Atoi(strings.Split(link, "/")[2]) //nolint:errcheck // the pattern admits digits only
+			pid, _ := strconv.Atoi(strings.Split(link, "/")[2]) // the pattern admits digits only
 			pids = append(pids, pid)
 		}
 	}

@@ -144,7 +144,7 @@ func TestBoxIsAloneAndLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("/tmp", "helix-demo-")
+	dir, err := os.MkdirTemp("/tmp", "helix-demo-") //nolint:usetesting // the path of a unix socket has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}

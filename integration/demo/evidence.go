@@ -50,7 +50,10 @@ func (e *evidence) lookAtFiles(ctx context.Context, home string) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		name, _ := filepath.Rel(home, path) //nolint:errcheck // path is below home
+		name, err := filepath.Rel(home, path)
+		if err != nil {
+			return err
+		}
 		e.files[name], err = digest(ctx, `sha256sum <"$1"`, path)
 		return err
 	})

@@ -285,7 +285,7 @@ func (d demo) bringBackB(ctx context.Context, lost evidence, archive string) (er
 	}
 	defer conn.Close()
 	if err := awaitAgent(ctx, conn); err != nil {
-		return fmt.Errorf("%w\n%s", err, b.logOf("agent"))
+		return fmt.Errorf("%w\n%s", err, b.agentLog())
 	}
 	if records, err := b.records(ctx); err != nil || len(records) > 0 {
 		return fmt.Errorf("while the agent waits for a restore there should be no checkpoint: %v %w", records, err)
@@ -293,11 +293,11 @@ func (d demo) bringBackB(ctx context.Context, lost evidence, archive string) (er
 	d.tell.step("desktop B: helix-ckpt run --restore wait; it answers, and has captured nothing")
 	id, err := importArchive(ctx, conn, archive)
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, b.logOf("agent"))
+		return fmt.Errorf("%w\n%s", err, b.agentLog())
 	}
 	d.tell.step("desktop B: imported %s by gRPC", id)
 	if err := restore(ctx, conn, id, d.tell); err != nil {
-		return fmt.Errorf("%w\n%s", err, b.logOf("agent"))
+		return fmt.Errorf("%w\n%s", err, b.agentLog())
 	}
 	d.tell.step("desktop B: restored by gRPC")
 	return d.compare(ctx, b, lost)

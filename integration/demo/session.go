@@ -94,14 +94,16 @@ func (b *box) awaitRecord(ctx context.Context, what string, fits func(record) bo
 		err = failed
 	}
 	if err != nil {
-		return found, fmt.Errorf("%w\nthe agent of desktop %s logged:\n%s", err, b.name, b.logOf("agent"))
+		return found, fmt.Errorf("%w\nthe agent of desktop %s logged:\n%s", err, b.name, b.agentLog())
 	}
 	return found, nil
 }
 
-// logOf is the end of what a spawned program logged.
-func (b *box) logOf(program string) string {
-	text, err := os.ReadFile(filepath.Join(b.runtime(), program+".log"))
+// agentLog is the end of what the agent logged.
+func (b *box) agentLog() string { return lastLines(filepath.Join(b.runtime(), "agent.log")) }
+
+func lastLines(file string) string {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return err.Error()
 	}
