@@ -23,9 +23,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(killEnv) != "" {
-		killedChild()
-		return
+	if spec := os.Getenv(killEnv); spec != "" {
+		killedChild(spec)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -192,8 +191,9 @@ func (s session) live(t *testing.T) map[string]string {
 				}
 				what += " " + checkpoint.Sum(b).String()
 			}
-			all[path] = what
-			return nil
+			rel, err := filepath.Rel(filepath.Dir(s.dir), path)
+			all[rel] = what
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)
