@@ -15,11 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/conversations"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const project = ".claude/projects/-home-retro-work-app/"
 
@@ -218,29 +221,9 @@ func TestADirectoryWithoutPermissionIsReported(t *testing.T) {
 		}
 		return
 	}
-	// Root may read everything: look as another user, in this same test.
-	home, err := os.MkdirTemp("", "conversations")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(home)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	self := filepath.Join(home, "self.test")
-	if err := os.WriteFile(self, b, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(home, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, "-test.run", "^"+t.Name()+"$", "-test.v")
-	cmd.Dir, cmd.Env = home, []string{"TMPDIR=" + home, "HOME=" + home}
+	// Root may read everything: the test runs itself as another user.
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Dir, cmd.Env = "/", []string{"TMPDIR=/tmp"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS")) {
 		t.Errorf("as uid 65534: %v\n%s", err, out)

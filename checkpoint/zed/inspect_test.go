@@ -314,7 +314,7 @@ func (c counted) Size() (int64, error) { return c.size, nil }
 // facts do not hold it.
 func TestInspectionReadsNoPayloads(t *testing.T) {
 	t.Parallel()
-	const big = 32 << 20
+	const big = 8 << 20
 	for _, c := range []struct {
 		db, grow string
 		inspect  func(*sqlite3.Conn) error

@@ -10,8 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/helixml/helix-ckpt/checkpoint/zed"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // plant makes the databases of channels below data, each written one minute
 // after the one before it.
