@@ -18,9 +18,9 @@ var ErrUnsettled = errors.New("the desktop does not come to rest")
 
 const (
 	// settleGap lies between the two equal looks that show the desktop at
-	// rest. A border follows its command when the client has drawn, within
-	// 200 ms but mostly at once; who captures after a quiet time is past it.
-	settleGap = 100 * time.Millisecond
+	// rest. Sway shows a border only when its client has drawn it, and waits
+	// 200 ms for that: what was changed before the first look is in the second.
+	settleGap = 250 * time.Millisecond
 	// settleTimeout bounds the wait for rest: a person who drags a border
 	// stops, an animation does not.
 	settleTimeout = 3 * time.Second
@@ -44,17 +44,25 @@ func (s Socket) Snapshot(ctx context.Context, roots map[string]string) (*checkpo
 	if err != nil {
 		return nil, nil, err
 	}
-	table, err := process.Scan()
+	windows, err := root.Describe(roots)
 	if err != nil {
 		return nil, nil, err
 	}
-	now := time.Now()
 	layout := layoutOf(root, outputs)
-	layout.Head = checkpoint.NewHead(checkpoint.OK, now)
+	layout.Head = checkpoint.NewHead(checkpoint.OK, time.Now())
 	layout.Compositor = compositor
-	windows := windowsOf(root, roots, table.Facts)
-	windows.Head = checkpoint.NewHead(checkpoint.OK, now)
 	return windows, layout, nil
+}
+
+// Describe tells who shows what in a tree, as Snapshot does.
+func (n *Node) Describe(roots map[string]string) (*checkpoint.Windows, error) {
+	table, err := process.Scan()
+	if err != nil {
+		return nil, err
+	}
+	windows := windowsOf(n, roots, table.Facts)
+	windows.Head = checkpoint.NewHead(checkpoint.OK, time.Now())
+	return windows, nil
 }
 
 // Settled is Tree once two looks in a row agree. It returns ErrUnsettled when

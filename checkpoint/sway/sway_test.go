@@ -1,6 +1,7 @@
 package sway_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -191,12 +192,17 @@ func TestTreeHoldsWhatSwaymsgShows(t *testing.T) {
 	t.Logf("seed %d", seed)
 	d := desktop.Start(t, desktop.Options{Outputs: 2})
 	d.BuildTree(rand.New(rand.NewPCG(seed, 1)), desktop.BuildOptions{Windows: 8, Workspaces: 2})
-	d.Swaymsg(`[app_id="^w0$"] floating enable; mark --add "a b"; [app_id="^w1$"] floating enable, sticky enable; [app_id="^w2$"] move scratchpad; ` +
+	d.Swaymsg(`[app_id="^w0$"] floating enable, mark --add "a b"; [app_id="^w1$"] floating enable, sticky enable; [app_id="^w2$"] move scratchpad; ` +
 		`[app_id="^w3$"] move scratchpad; [app_id="^w3$"] scratchpad show; [app_id="^w4$"] inhibit_idle visible; [app_id="^w5$"] border pixel 3; [app_id="^w6$"] fullscreen enable`)
-	raw := d.Settled()
-	root, err := sway.Socket(d.Socket()).Settled(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	var root *sway.Node
+	var raw []byte
+	for before := []byte(nil); before == nil || !bytes.Equal(before, raw); { // a client may draw late
+		before = d.Settled()
+		var err error
+		if root, err = sway.Socket(d.Socket()).Tree(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		raw = d.Settled()
 	}
 	var judge map[string]any
 	if err := json.Unmarshal(raw, &judge); err != nil {

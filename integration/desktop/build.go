@@ -66,7 +66,7 @@ type builder struct {
 // resize without room) is no failure.
 func (b *builder) run(format string, args ...any) {
 	command := fmt.Sprintf(format, args...)
-	if b.d.TrySwaymsg(command) != nil {
+	if b.d.try(command) != nil {
 		command += "  # refused"
 	}
 	b.log = append(b.log, command)

@@ -2,7 +2,6 @@ package desktop
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -83,18 +82,12 @@ func (d *Desktop) pids() map[int]bool {
 }
 
 // Swaymsg runs Sway commands in one message; one that fails fails the test.
-func (d *Desktop) Swaymsg(command string) {
+// Where no window matches its criteria, a command fails.
+func (d *Desktop) Swaymsg(commands string) {
 	d.tb.Helper()
-	if err := d.TrySwaymsg(command); err != nil {
+	if _, err := d.swaymsg("--", commands); err != nil {
 		d.tb.Fatalf("desktop: %v", err)
 	}
-}
-
-// TrySwaymsg runs Sway commands in one message. Where no criteria match, Sway
-// runs nothing and reports a failure.
-func (d *Desktop) TrySwaymsg(command string) error {
-	_, err := d.swaymsg("--", command)
-	return err
 }
 
 // Tree is what `swaymsg -t get_tree` prints: the independent word on what the
@@ -128,7 +121,7 @@ func (d *Desktop) Settled() []byte {
 }
 
 func (d *Desktop) tree() (*node, error) {
-	raw, err := d.ask()
+	raw, err := d.ask(getTree, "")
 	if err != nil {
 		return nil, err
 	}
@@ -141,16 +134,8 @@ func (d *Desktop) swaymsg(args ...string) ([]byte, error) {
 	if err == nil {
 		return out, nil
 	}
-	var replies []struct {
-		Success bool
-		Error   string
-	}
-	if json.Unmarshal(out, &replies) == nil {
-		for i, r := range replies {
-			if !r.Success {
-				return nil, fmt.Errorf("swaymsg %q: command %d: %s", args, i, r.Error)
-			}
-		}
+	if refused := failure(out); len(out) > 0 && refused != nil {
+		return nil, fmt.Errorf("swaymsg %q: %w", args, refused)
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
