@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -84,7 +85,10 @@ func (c *copier) reserve(f Fingerprint) error {
 	if need > c.max {
 		return fmt.Errorf("%w: %d bytes, allowed are %d", ErrTooLarge, need, c.max)
 	}
-	return c.buf.grow(need)
+	if need <= int64(len(c.buf)) {
+		return nil
+	}
+	return c.buf.replace(min(need+need/16+1<<20, c.max)) // the next attempt may find a grown database
 }
 
 // fits reports whether an image of size bytes fits the buffer; if not, the
@@ -152,8 +156,8 @@ func old(f file) error {
 	if f.settled(now) {
 		return nil
 	}
-	wait := tick - time.Duration(now-f.mtime) + 50*time.Microsecond
-	return retry{why: errors.New("it was written less than 10 ms ago"), wait: wait}
+	wait := time.Duration(f.grain() - (now - f.mtime))
+	return retry{why: errors.New("it was written just now"), wait: wait + 50*time.Microsecond}
 }
 
 // fromHotJournal copies a database whose writer died within a transaction, and
@@ -194,7 +198,7 @@ func (c *copier) applyJournal(before Fingerprint) (int64, error) {
 		return 0, gone(err)
 	}
 	defer file.Close()
-	j, ok, err := openJournal(file, before.journal.size)
+	j, ok, err := openJournal(file, before.journal.size, pageSize(c.buf[:before.main.size]))
 	if err != nil || !ok {
 		return before.main.size, err
 	}
@@ -214,7 +218,7 @@ func (c *copier) applyJournal(before Fingerprint) (int64, error) {
 	if size > before.main.size {
 		clear(c.buf[before.main.size:size])
 	}
-	return size, j.rollback(c.buf[:size])
+	return size, j.rollback(c.buf[:size:size])
 }
 
 // fromWAL copies the main file, then applies the WAL. A page that is being
@@ -292,7 +296,7 @@ func (c *copier) applyWAL(log *os.File, read int64) (int64, error) {
 	if size > read {
 		clear(c.buf[read:size])
 	}
-	if err := index.apply(log, c.buf[:size]); err != nil {
+	if err := index.apply(log, c.buf[:size:size]); err != nil {
 		return 0, moved("%w", err) // truncated while it was read
 	}
 	return size, nil
@@ -331,15 +335,23 @@ func checkHeader(image []byte) error {
 	if len(image) == 0 {
 		return nil
 	}
-	if len(image) < minPageSize || string(image[:len(magic)]) != magic {
+	if !bytes.HasPrefix(image, []byte(magic)) {
 		return fmt.Errorf("%w: it does not begin with %q", ErrNotDatabase, magic[:len(magic)-1])
 	}
-	size := uint32(binary.BigEndian.Uint16(image[16:]))
-	if size == 1 {
-		size = maxPageSize
-	}
-	if !isPageSize(size) {
-		return fmt.Errorf("%w: page size %d", ErrNotDatabase, size)
+	if size := pageSize(image); len(image) < minPageSize || !isPageSize(size) {
+		return fmt.Errorf("%w: %d bytes in pages of %d", ErrNotDatabase, len(image), size)
 	}
 	return nil
+}
+
+// pageSize is what a database's header says; 0 if it is too short for one.
+func pageSize(image []byte) uint32 {
+	if len(image) < 18 {
+		return 0
+	}
+	size := uint32(binary.BigEndian.Uint16(image[16:]))
+	if size == 1 { // the field has 16 bits
+		return maxPageSize
+	}
+	return size
 }

@@ -53,7 +53,16 @@ func (f file) same(other file) bool { return f.dev == other.dev && f.ino == othe
 // time far in the future (a restored file, a clock set back) is as good as an
 // old one.
 func (f file) settled(now int64) bool {
-	return !f.exists() || now-f.mtime >= int64(tick) || f.mtime-now >= int64(tick)
+	return !f.exists() || now-f.mtime >= f.grain() || f.mtime-now >= f.grain()
+}
+
+// grain is how far two times of f must lie apart to differ for sure. Whole
+// seconds are what file systems with coarse times keep, the coarsest even ones.
+func (f file) grain() int64 {
+	if f.mtime%int64(time.Second) == 0 {
+		return int64(2 * time.Second)
+	}
+	return int64(tick)
 }
 
 // Stat takes the fingerprint of the database at path: two stats, the header's

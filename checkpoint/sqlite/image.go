@@ -136,15 +136,11 @@ func (s sizeReaderAt) Size() (int64, error) { return s.Image.Size(), nil }
 // moment once a minute, and a heap that has once been so large stays so.
 type buffer []byte
 
-// grow makes the buffer hold at least size bytes; what it held is lost.
-func (b *buffer) grow(size int64) error {
-	if size <= int64(len(*b)) {
-		return nil
-	}
+// replace makes it a buffer of size bytes; what it held is lost.
+func (b *buffer) replace(size int64) error {
 	if err := b.free(); err != nil {
 		return err
 	}
-	size += size/16 + 1<<20 // the next attempt may find a grown database
 	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_POPULATE)
 	if err != nil {

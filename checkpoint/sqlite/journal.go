@@ -25,6 +25,8 @@ const (
 
 	minSectorSize = 32
 	maxSectorSize = 65536
+	// minJournal is the least that SQLite looks at: the sector it writes first.
+	minJournal = 512
 
 	// pendingByte lies on a page that no transaction writes; its number marks the
 	// record that names a super-journal.
@@ -38,7 +40,7 @@ const (
 // rolled back if its writer is gone. One that was zeroed or emptied has
 // committed; one without a valid header was never needed.
 func journalLives(size int64, head []byte) bool {
-	return size >= journalMinimum && bytes.HasPrefix(head, []byte(journalMagic))
+	return size >= minJournal && bytes.HasPrefix(head, []byte(journalMagic))
 }
 
 // journal is a rollback journal's geometry.
@@ -57,18 +59,22 @@ type segment struct {
 }
 
 // openJournal reads the first header. ok is false for a journal that changes
-// nothing.
-func openJournal(r io.ReaderAt, size int64) (j *journal, ok bool, err error) {
-	head := make([]byte, journalMinimum)
-	if size < journalMinimum {
+// nothing. mainPageSize is that of the database: SQLite before 3.5.8 did not
+// say in the journal.
+func openJournal(r io.ReaderAt, size int64, mainPageSize uint32) (j *journal, ok bool, err error) {
+	if size < minJournal {
 		return nil, false, nil
 	}
+	head := make([]byte, journalMinimum)
 	if _, err := r.ReadAt(head, 0); err != nil {
 		return nil, false, ignoreEOF(err)
 	}
 	sector, page := binary.BigEndian.Uint32(head[20:]), binary.BigEndian.Uint32(head[24:])
+	if page == 0 {
+		page = mainPageSize
+	}
 	if !journalLives(size, head) || !isPageSize(page) ||
-		sector < minSectorSize || sector > maxSectorSize || sector&(sector-1) != 0 || size < int64(sector) {
+		sector < minSectorSize || sector > maxSectorSize || sector&(sector-1) != 0 {
 		return nil, false, nil
 	}
 	return &journal{
@@ -120,7 +126,7 @@ func (j *journal) rollback(image []byte) error {
 // segment reads the header at the first sector at or after at.
 func (j *journal) segment(at int64) (s segment, ok bool, err error) {
 	at = (at + j.sectorSize - 1) / j.sectorSize * j.sectorSize
-	if at+j.sectorSize > j.size {
+	if at > 0 && at+j.sectorSize > j.size {
 		return segment{}, false, nil
 	}
 	head := make([]byte, 16)
