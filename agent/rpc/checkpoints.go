@@ -42,6 +42,8 @@ func validSelector(s string) error {
 	return nil
 }
 
+// CreateCheckpoint bounds what the caller writes into a manifest, and the time
+// it takes.
 func (s *checkpointService) CreateCheckpoint(ctx context.Context, in *ckptv1.CreateCheckpointRequest) (*ckptv1.CreateCheckpointResponse, error) {
 	if err := validID(in.GetRequestId()); err != nil {
 		return nil, err
@@ -69,6 +71,7 @@ func (s *checkpointService) CreateCheckpoint(ctx context.Context, in *ckptv1.Cre
 	}, nil
 }
 
+// ListCheckpoints starts after the last one that the caller has seen.
 func (s *checkpointService) ListCheckpoints(ctx context.Context, in *ckptv1.ListCheckpointsRequest) (*ckptv1.ListCheckpointsResponse, error) {
 	p, err := newPage(in.GetPageSize(), maxListBytes)
 	if err != nil {
@@ -104,6 +107,8 @@ func (s *checkpointService) ListCheckpoints(ctx context.Context, in *ckptv1.List
 	return out, nil
 }
 
+// GetCheckpoint answers with the checkpoint and the first pages of its lists,
+// or, to a page token, with the page that it names.
 func (s *checkpointService) GetCheckpoint(ctx context.Context, in *ckptv1.GetCheckpointRequest) (*ckptv1.GetCheckpointResponse, error) {
 	if err := validSelector(in.GetSelector()); err != nil {
 		return nil, err

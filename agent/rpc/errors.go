@@ -22,7 +22,7 @@ import (
 const ErrorDomain = "helix.ckpt"
 
 var (
-	// ErrTooLarge: an answer does not fit a message.
+	// ErrTooLarge is returned for an answer that does not fit a message.
 	ErrTooLarge = errors.New("answer is too large for a message")
 	// ErrNoAgent is returned to a client when no agent answers on the socket,
 	// or one went away during a call.
@@ -117,8 +117,10 @@ type remoteError struct {
 	kind   error
 }
 
-func (e *remoteError) Error() string              { return e.status.Message() }
-func (e *remoteError) Unwrap() error              { return e.kind }
+func (e *remoteError) Error() string { return e.status.Message() }
+func (e *remoteError) Unwrap() error { return e.kind }
+
+// GRPCStatus is how gRPC finds the status in an error.
 func (e *remoteError) GRPCStatus() *status.Status { return e.status }
 
 // FromStatus turns an error of a call back into the error it was, so that

@@ -16,6 +16,8 @@ type restoreService struct {
 	backend Backend
 }
 
+// Restore starts a restore or attaches to one. The end of the stream's context
+// ends this view of it only.
 func (s *restoreService) Restore(in *ckptv1.RestoreRequest, stream grpc.ServerStreamingServer[ckptv1.RestoreResponse]) error {
 	r, err := restoreRequest(in)
 	if err != nil {
@@ -39,6 +41,7 @@ func (s *restoreService) Restore(in *ckptv1.RestoreRequest, stream grpc.ServerSt
 	return stream.Context().Err()
 }
 
+// DeclineRestore bounds what the caller writes into the journal.
 func (s *restoreService) DeclineRestore(ctx context.Context, in *ckptv1.DeclineRestoreRequest) (*ckptv1.DeclineRestoreResponse, error) {
 	if len(in.GetReason()) > maxDeclineReason {
 		return nil, fmt.Errorf("%w: reason has %d bytes, at most %d are allowed", checkpoint.ErrInvalid, len(in.GetReason()), maxDeclineReason)

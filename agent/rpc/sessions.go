@@ -15,6 +15,7 @@ type sessionService struct {
 	backend Backend
 }
 
+// GetStatus answers at once.
 func (s *sessionService) GetStatus(ctx context.Context, _ *ckptv1.GetStatusRequest) (*ckptv1.GetStatusResponse, error) {
 	st, err := s.backend.Status(ctx)
 	if err != nil {

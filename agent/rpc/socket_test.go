@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -26,7 +27,7 @@ func TestSocketIsForItsOwnerOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	closing(t, l)
 	for name, want := range map[string]fs.FileMode{
 		path: fs.ModeSocket | 0o600, path + ".lock": 0o600, filepath.Dir(path): fs.ModeDir | 0o700,
 	} {
@@ -98,7 +99,17 @@ func TestSocketOfADeadAgentIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
+	closing(t, l)
+}
+
+// closing closes c when the test ends.
+func closing(t *testing.T, c io.Closer) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // leaveStale leaves the socket of a process that was killed.
@@ -109,7 +120,9 @@ func leaveStale(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	l.SetUnlinkOnClose(false)
-	l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // keepsLiving checks that listen never takes the socket of a living agent away,
@@ -138,7 +151,7 @@ func keepsLiving(t *testing.T, listen func(context.Context, string) (net.Listene
 	}
 	wg.Wait()
 	for _, l := range wins {
-		defer l.Close()
+		closing(t, l)
 	}
 	if len(wins) != 1 {
 		return fmt.Errorf("%d agents have the socket", len(wins))
@@ -184,7 +197,7 @@ func TestOtherProgramsKeepTheirSocketsAndFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close()
+	closing(t, other)
 	if _, err := Listen(t.Context(), other.Addr().String()); !errors.Is(err, checkpoint.ErrLocked) {
 		t.Errorf("on the socket of another program: %v", err)
 	}
@@ -236,7 +249,7 @@ func shakeHands(t *testing.T, c peerCredentials, uid uint32) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	closing(t, l)
 	done := make(chan error, 1)
 	go func() {
 		if os.Getuid() == 0 {
@@ -249,8 +262,8 @@ func shakeHands(t *testing.T, c peerCredentials, uid uint32) error {
 		}
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err == nil {
-			defer unix.Close(fd)
 			err = unix.Connect(fd, &unix.SockaddrUnix{Name: l.Addr().String()})
+			err = errors.Join(err, unix.Close(fd))
 		}
 		done <- err
 	}()

@@ -15,6 +15,8 @@ import (
 // maxMessage, and enough that the message costs nothing beside the bytes.
 const transferChunk = 256 << 10
 
+// ExportCheckpoint sends the header, then the bytes from the offset. An archive
+// that ends early is an error, never a short success.
 func (s *checkpointService) ExportCheckpoint(in *ckptv1.ExportCheckpointRequest, stream grpc.ServerStreamingServer[ckptv1.ExportCheckpointResponse]) error {
 	if err := validSelector(in.GetSelector()); err != nil {
 		return err
@@ -53,6 +55,8 @@ func (s *checkpointService) ExportCheckpoint(in *ckptv1.ExportCheckpointRequest,
 	}
 }
 
+// ImportCheckpoint takes the header, says from where to send, takes the bytes,
+// and answers with the checkpoint when that is durable.
 func (s *checkpointService) ImportCheckpoint(stream importStream) error {
 	h, err := receiveHeader(stream)
 	if err != nil {
