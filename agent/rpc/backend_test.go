@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/restore"
 )
 
 // memory is a Backend for the protocol only: it holds in memory what it is told
@@ -158,7 +159,7 @@ func (u *upload) Close() error { return nil }
 // script is a restore whose events a test plays.
 type script struct {
 	mu     sync.Mutex
-	events []RestoreEvent
+	events []restore.Event
 	more   chan struct{} // closed and replaced at every event
 	done   bool
 }
@@ -166,7 +167,7 @@ type script struct {
 func newScript() *script { return &script{more: make(chan struct{})} }
 
 // play adds an event, and ends the restore with a report.
-func (s *script) play(e RestoreEvent) {
+func (s *script) play(e restore.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.Number = int64(len(s.events) + 1)
@@ -178,16 +179,16 @@ func (s *script) play(e RestoreEvent) {
 }
 
 // at returns the event at i if it is there, else what to wait for.
-func (s *script) at(i int) (e RestoreEvent, ok, done bool, more chan struct{}) {
+func (s *script) at(i int) (e restore.Event, ok, done bool, more chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i < len(s.events) {
 		return s.events[i], true, false, nil
 	}
-	return RestoreEvent{}, false, s.done, s.more
+	return restore.Event{}, false, s.done, s.more
 }
 
-func (m *memory) Restore(ctx context.Context, r RestoreRequest) (iter.Seq2[RestoreEvent, error], error) {
+func (m *memory) Restore(ctx context.Context, r RestoreRequest) (iter.Seq2[restore.Event, error], error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.askedRestore = r
@@ -195,7 +196,7 @@ func (m *memory) Restore(ctx context.Context, r RestoreRequest) (iter.Seq2[Resto
 	if m.fail != nil || s == nil {
 		return nil, cmpErr(m.fail, checkpoint.ErrNothing)
 	}
-	return func(yield func(RestoreEvent, error) bool) {
+	return func(yield func(restore.Event, error) bool) {
 		for i := 0; ; {
 			e, ok, done, more := s.at(i)
 			switch {

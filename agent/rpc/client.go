@@ -16,6 +16,7 @@ import (
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	ckptv1 "github.com/helixml/helix-ckpt/proto/helix/ckpt/v1"
+	"github.com/helixml/helix-ckpt/restore"
 )
 
 // Dial connects to the agent on the socket at path, and returns ErrNoAgent when
@@ -124,8 +125,8 @@ func send(stream grpc.BidiStreamingClient[ckptv1.ImportCheckpointRequest, ckptv1
 
 // Restore is Backend.Restore. Leaving the sequence, or the end of ctx, leaves
 // the restore to itself.
-func (c *Client) Restore(ctx context.Context, r RestoreRequest) iter.Seq2[RestoreEvent, error] {
-	return func(yield func(RestoreEvent, error) bool) {
+func (c *Client) Restore(ctx context.Context, r RestoreRequest) iter.Seq2[restore.Event, error] {
+	return func(yield func(restore.Event, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		stream, err := c.restores.Restore(ctx, restoreRequestOf(r))
@@ -136,7 +137,7 @@ func (c *Client) Restore(ctx context.Context, r RestoreRequest) iter.Seq2[Restor
 			}
 		}
 		if !errors.Is(err, io.EOF) {
-			yield(RestoreEvent{}, err)
+			yield(restore.Event{}, err)
 		}
 	}
 }

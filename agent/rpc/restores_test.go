@@ -15,32 +15,35 @@ import (
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	ckptv1 "github.com/helixml/helix-ckpt/proto/helix/ckpt/v1"
+	"github.com/helixml/helix-ckpt/restore"
 )
 
 // story is a restore with an event of every kind.
-func story() []RestoreEvent {
+func story() []restore.Event {
 	id := testEntry(1).ID
-	return []RestoreEvent{
-		{Started: &RestoreStarted{RequestID: "r-1", Checkpoint: id, Latest: testEntry(2).ID}},
-		{Phase: PhasePlanned},
-		{Phase: PhaseVerified},
-		{Phase: PhaseStaged},
-		{Phase: PhaseCommitted},
-		{Item: &RestoreItem{Component: "zed", Name: "$ZED_DATA/threads/threads.db", Result: Restored}},
-		{Phase: PhaseFilesReady},
-		{Item: &RestoreItem{Component: "windows", Name: "w1", Label: "foot", Result: NotRestored, Reason: "no such program"}},
+	return []restore.Event{
+		{Started: &restore.Started{RequestID: "r-1", Checkpoint: id, Latest: testEntry(2).ID}},
+		{Phase: restore.Planned},
+		{Phase: restore.Verified},
+		{Phase: restore.Staged},
+		{Phase: restore.Committed},
+		{Item: &restore.Item{Component: "zed", Name: "$ZED_DATA/threads/threads.db", Result: restore.Restored}},
+		{Phase: restore.FilesReady},
+		{Item: &restore.Item{Component: "windows", Name: "w1", Label: "foot", Result: restore.Failed, Reason: "no such program"}},
 		{Warning: "a window came late"},
-		{Phase: PhaseWindows},
-		{Phase: PhaseLayout},
-		{Report: &RestoreReport{
-			RequestID: "r-1", Checkpoint: id, Outcome: PhaseDegraded, Started: time.Unix(1, 0).UTC(), Ended: time.Unix(2, 0).UTC(), Aside: []string{"/a"},
-			Items: []RestoreItem{{Component: "zed", Result: Restored}, {Component: "windows", Result: RestoredPart, Reason: "1 of 2"}}, Error: "x",
+		{Component: &restore.ComponentReport{Component: "windows", Result: restore.Partial, Restored: 1, Of: 2}},
+		{Phase: restore.InWindows},
+		{Phase: restore.InLayout},
+		{Report: &restore.Report{
+			RequestID: "r-1", Checkpoint: id, Outcome: restore.Degraded, Start: time.Unix(1, 0).UTC(), End: time.Unix(2, 0).UTC(), Aside: []string{"/a"}, Latest: testEntry(2).ID, Warnings: []string{"late"},
+			Components: []restore.ComponentReport{{Component: "zed", Result: restore.Restored, Restored: 1, Of: 1}, {Component: "windows", Result: restore.Partial, Reason: "1 of 2", From: id, Restored: 1, Of: 2}},
+			Items:      []restore.Item{{Component: "windows", Name: "w1", Result: restore.Failed, Aside: []string{"/a/b"}}}, Error: "x",
 		}},
 	}
 }
 
 // watch collects the events of a restore.
-func watch(ctx context.Context, c *Client, r RestoreRequest) (events []RestoreEvent, err error) {
+func watch(ctx context.Context, c *Client, r RestoreRequest) (events []restore.Event, err error) {
 	for e, err := range c.Restore(ctx, r) {
 		if err != nil {
 			return events, err
@@ -60,7 +63,7 @@ func TestRestoreIsTold(t *testing.T) {
 		s.play(e)
 	}
 	want := RestoreRequest{
-		RequestID: "r-1", Selector: "latest~2", Scope: ScopeFiles, Only: []string{"zed", "layout"}, Map: []Mapping{{"/old", "/new"}},
+		RequestID: "r-1", Selector: "latest~2", Scope: restore.ScopeFiles, Only: []string{"zed", "layout"}, Map: []Mapping{{"/old", "/new"}},
 		Force: true, Wait: 5 * time.Second, Threads: ThreadsSkip, IgnoreVersion: true,
 	}
 	got, err := watch(ctxOf(t), c, want)
@@ -90,7 +93,7 @@ func TestRestoreGoesOnWithoutItsViewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.play(all[0])
-	var seen []RestoreEvent
+	var seen []restore.Event
 	for e, err := range NewClient(conn).Restore(ctxOf(t), RestoreRequest{RequestID: "r-1"}) {
 		if err != nil {
 			if !errors.Is(err, ErrNoAgent) && !errors.Is(err, context.Canceled) {
@@ -128,7 +131,7 @@ func TestLeavingARestore(t *testing.T) {
 	m := newMemory()
 	s := newScript()
 	m.restores["r-1"] = s
-	s.play(RestoreEvent{Phase: PhasePlanned})
+	s.play(restore.Event{Phase: restore.Planned})
 	c := NewClient(serve(t, m, Options{}).dial(t))
 	for _, err := range c.Restore(ctxOf(t), RestoreRequest{RequestID: "r-1"}) {
 		if err != nil {
@@ -191,9 +194,9 @@ func TestDecline(t *testing.T) {
 // says how much it leaves out.
 func TestReportFitsAMessage(t *testing.T) {
 	t.Parallel()
-	r := RestoreReport{Outcome: PhaseDegraded}
+	r := restore.Report{Outcome: restore.Degraded}
 	for range 5000 {
-		r.Items = append(r.Items, RestoreItem{Component: "windows", Label: strings.Repeat("t", 5000), Result: NotRestored, Reason: strings.Repeat("r", 9000)})
+		r.Items = append(r.Items, restore.Item{Component: "windows", Label: strings.Repeat("t", 5000), Result: restore.Failed, Reason: strings.Repeat("r", 9000)})
 	}
 	out := restoreReport(r)
 	if size := proto.Size(out); size > maxMessage {
@@ -226,7 +229,7 @@ func FuzzRestoreRequest(f *testing.F) {
 		if err != nil || diff(r, again) {
 			t.Errorf("%+v became %+v, %v", r, again, err)
 		}
-		if !slices.Contains([]Scope{ScopeAll, ScopeFiles, ScopeWindows, ScopeLayout}, r.Scope) {
+		if !slices.Contains([]restore.Scope{restore.ScopeAll, restore.ScopeFiles, restore.ScopeWindows, restore.ScopeLayout}, r.Scope) {
 			t.Errorf("scope %q", r.Scope)
 		}
 	})

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/restore"
 )
 
 // Backend is what the services need of an agent. Its errors wrap those of
@@ -48,7 +49,7 @@ type Backend interface {
 	// yields its events from the first to the report. An error before the first
 	// event is returned, one after it is yielded. ctx ends the view only: the
 	// restore goes on.
-	Restore(ctx context.Context, r RestoreRequest) (iter.Seq2[RestoreEvent, error], error)
+	Restore(ctx context.Context, r RestoreRequest) (iter.Seq2[restore.Event, error], error)
 	// DeclineRestore decides that nothing is restored, and returns the
 	// checkpoint that could have been, if there was one.
 	DeclineRestore(ctx context.Context, reason string) (checkpoint.ID, error)
@@ -115,7 +116,7 @@ type RestoreRequest struct {
 	// MinAge, when not 0, asks for the newest checkpoint at least this old
 	// instead of Selector.
 	MinAge time.Duration
-	Scope  Scope
+	Scope  restore.Scope
 	// Only names the components to restore; all when empty.
 	Only []string
 	// Map lists directories that have moved.
@@ -130,17 +131,6 @@ type RestoreRequest struct {
 // Mapping is a directory that has moved from Old to New.
 type Mapping struct{ Old, New string }
 
-// Scope is which part of a restore to run: what --phase says.
-type Scope string
-
-// The scopes.
-const (
-	ScopeAll     Scope = "all"
-	ScopeFiles   Scope = "files"
-	ScopeWindows Scope = "windows"
-	ScopeLayout  Scope = "layout"
-)
-
 // Threads is what a restore does with agent threads.
 type Threads string
 
@@ -150,87 +140,6 @@ const (
 	ThreadsReplace Threads = "replace"
 	ThreadsSkip    Threads = "skip"
 )
-
-// Phase is how far a restore is, as in its journal.
-type Phase string
-
-// The phases, in order; the last four end a restore.
-const (
-	PhasePlanned    Phase = "planned"
-	PhaseVerified   Phase = "verified"
-	PhaseStaged     Phase = "staged"
-	PhaseCommitted  Phase = "committed"
-	PhaseFilesReady Phase = "files-ready"
-	PhaseWindows    Phase = "windows"
-	PhaseLayout     Phase = "layout"
-	PhaseDone       Phase = "done"
-	PhaseDegraded   Phase = "degraded"
-	PhaseDeclined   Phase = "declined"
-	PhaseRolledBack Phase = "rolled-back"
-)
-
-// RestoreEvent is one event of a restore: exactly one of Started, Phase, Item,
-// Warning and Report is set.
-type RestoreEvent struct {
-	// Number counts from 1: an event has the same number in every view.
-	Number  int64
-	Time    time.Time
-	Started *RestoreStarted
-	Phase   Phase
-	Item    *RestoreItem
-	Warning string
-	Report  *RestoreReport
-}
-
-// RestoreStarted is the first event.
-type RestoreStarted struct {
-	RequestID  string
-	Checkpoint checkpoint.ID
-	// Latest is the latest checkpoint, where that is another one.
-	Latest checkpoint.ID
-}
-
-// RestoreItem is what became of a component, or of one file or window of it.
-type RestoreItem struct {
-	Component string
-	// Name is a file's logical path or a window's leaf; empty for the component.
-	Name string
-	// Label is a word for people, such as a title.
-	Label  string
-	Result Result
-	// Reason says why; empty when it simply came back.
-	Reason string
-}
-
-// Result is what became of something in a restore.
-type Result string
-
-// The results.
-const (
-	Restored     Result = "restored"
-	Kept         Result = "kept"
-	RestoredPart Result = "partial"
-	Skipped      Result = "skipped"
-	NotRestored  Result = "failed"
-)
-
-// RestoreReport is the last event. Outcome is one of the phases that end a
-// restore.
-type RestoreReport struct {
-	RequestID  string
-	Checkpoint checkpoint.ID
-	Outcome    Phase
-	// Items holds each component, and each file and window that did not simply
-	// come back.
-	Items []RestoreItem
-	// ItemsLeftOut is how many did not fit a message; set by the client only.
-	ItemsLeftOut   int
-	Started, Ended time.Time
-	// Aside lists where what was there before lies now.
-	Aside []string
-	// Error says why it was rolled back.
-	Error string
-}
 
 // SessionState is what an agent is about.
 type SessionState string
@@ -276,5 +185,5 @@ type Status struct {
 type RestoreSummary struct {
 	RequestID  string
 	Checkpoint checkpoint.ID
-	Phase      Phase
+	Phase      restore.Phase
 }

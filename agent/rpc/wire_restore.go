@@ -9,15 +9,16 @@ import (
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	ckptv1 "github.com/helixml/helix-ckpt/proto/helix/ckpt/v1"
+	"github.com/helixml/helix-ckpt/restore"
 )
 
-func scopes() words[Scope, ckptv1.RestoreScope] {
-	return words[Scope, ckptv1.RestoreScope]{
-		{ScopeAll, ckptv1.RestoreScope_RESTORE_SCOPE_ALL},
-		{ScopeFiles, ckptv1.RestoreScope_RESTORE_SCOPE_FILES},
-		{ScopeWindows, ckptv1.RestoreScope_RESTORE_SCOPE_WINDOWS},
-		{ScopeLayout, ckptv1.RestoreScope_RESTORE_SCOPE_LAYOUT},
-		{ScopeAll, ckptv1.RestoreScope_RESTORE_SCOPE_UNSPECIFIED},
+func scopes() words[restore.Scope, ckptv1.RestoreScope] {
+	return words[restore.Scope, ckptv1.RestoreScope]{
+		{restore.ScopeAll, ckptv1.RestoreScope_RESTORE_SCOPE_ALL},
+		{restore.ScopeFiles, ckptv1.RestoreScope_RESTORE_SCOPE_FILES},
+		{restore.ScopeWindows, ckptv1.RestoreScope_RESTORE_SCOPE_WINDOWS},
+		{restore.ScopeLayout, ckptv1.RestoreScope_RESTORE_SCOPE_LAYOUT},
+		{restore.ScopeAll, ckptv1.RestoreScope_RESTORE_SCOPE_UNSPECIFIED},
 	}
 }
 
@@ -30,29 +31,29 @@ func policies() words[Threads, ckptv1.ThreadsPolicy] {
 	}
 }
 
-func phases() words[Phase, ckptv1.RestorePhase] {
-	return words[Phase, ckptv1.RestorePhase]{
-		{PhasePlanned, ckptv1.RestorePhase_RESTORE_PHASE_PLANNED},
-		{PhaseVerified, ckptv1.RestorePhase_RESTORE_PHASE_VERIFIED},
-		{PhaseStaged, ckptv1.RestorePhase_RESTORE_PHASE_STAGED},
-		{PhaseCommitted, ckptv1.RestorePhase_RESTORE_PHASE_COMMITTED},
-		{PhaseFilesReady, ckptv1.RestorePhase_RESTORE_PHASE_FILES_READY},
-		{PhaseWindows, ckptv1.RestorePhase_RESTORE_PHASE_WINDOWS},
-		{PhaseLayout, ckptv1.RestorePhase_RESTORE_PHASE_LAYOUT},
-		{PhaseDone, ckptv1.RestorePhase_RESTORE_PHASE_DONE},
-		{PhaseDegraded, ckptv1.RestorePhase_RESTORE_PHASE_DEGRADED},
-		{PhaseDeclined, ckptv1.RestorePhase_RESTORE_PHASE_DECLINED},
-		{PhaseRolledBack, ckptv1.RestorePhase_RESTORE_PHASE_ROLLED_BACK},
+func phases() words[restore.Phase, ckptv1.RestorePhase] {
+	return words[restore.Phase, ckptv1.RestorePhase]{
+		{restore.Planned, ckptv1.RestorePhase_RESTORE_PHASE_PLANNED},
+		{restore.Verified, ckptv1.RestorePhase_RESTORE_PHASE_VERIFIED},
+		{restore.Staged, ckptv1.RestorePhase_RESTORE_PHASE_STAGED},
+		{restore.Committed, ckptv1.RestorePhase_RESTORE_PHASE_COMMITTED},
+		{restore.FilesReady, ckptv1.RestorePhase_RESTORE_PHASE_FILES_READY},
+		{restore.InWindows, ckptv1.RestorePhase_RESTORE_PHASE_WINDOWS},
+		{restore.InLayout, ckptv1.RestorePhase_RESTORE_PHASE_LAYOUT},
+		{restore.Done, ckptv1.RestorePhase_RESTORE_PHASE_DONE},
+		{restore.Degraded, ckptv1.RestorePhase_RESTORE_PHASE_DEGRADED},
+		{restore.Declined, ckptv1.RestorePhase_RESTORE_PHASE_DECLINED},
+		{restore.RolledBack, ckptv1.RestorePhase_RESTORE_PHASE_ROLLED_BACK},
 	}
 }
 
-func results() words[Result, ckptv1.RestoreResult] {
-	return words[Result, ckptv1.RestoreResult]{
-		{Restored, ckptv1.RestoreResult_RESTORE_RESULT_RESTORED},
-		{Kept, ckptv1.RestoreResult_RESTORE_RESULT_KEPT},
-		{RestoredPart, ckptv1.RestoreResult_RESTORE_RESULT_PARTIAL},
-		{Skipped, ckptv1.RestoreResult_RESTORE_RESULT_SKIPPED},
-		{NotRestored, ckptv1.RestoreResult_RESTORE_RESULT_FAILED},
+func results() words[restore.Result, ckptv1.RestoreResult] {
+	return words[restore.Result, ckptv1.RestoreResult]{
+		{restore.Restored, ckptv1.RestoreResult_RESTORE_RESULT_RESTORED},
+		{restore.Kept, ckptv1.RestoreResult_RESTORE_RESULT_KEPT},
+		{restore.Partial, ckptv1.RestoreResult_RESTORE_RESULT_PARTIAL},
+		{restore.Skipped, ckptv1.RestoreResult_RESTORE_RESULT_SKIPPED},
+		{restore.Failed, ckptv1.RestoreResult_RESTORE_RESULT_FAILED},
 	}
 }
 
@@ -134,7 +135,7 @@ func span(field string, d *durationpb.Duration) (time.Duration, error) {
 }
 
 // restoreResponse returns an event for the wire.
-func restoreResponse(e RestoreEvent) *ckptv1.RestoreResponse {
+func restoreResponse(e restore.Event) *ckptv1.RestoreResponse {
 	out := &ckptv1.RestoreResponse{Number: e.Number, Time: stamp(e.Time)}
 	switch {
 	case e.Started != nil:
@@ -143,6 +144,8 @@ func restoreResponse(e RestoreEvent) *ckptv1.RestoreResponse {
 		}}
 	case e.Item != nil:
 		out.Event = &ckptv1.RestoreResponse_Item{Item: restoreItem(*e.Item)}
+	case e.Component != nil:
+		out.Event = &ckptv1.RestoreResponse_Component{Component: restoreComponent(*e.Component)}
 	case e.Report != nil:
 		out.Event = &ckptv1.RestoreResponse_Report{Report: restoreReport(*e.Report)}
 	case e.Warning != "":
@@ -154,16 +157,19 @@ func restoreResponse(e RestoreEvent) *ckptv1.RestoreResponse {
 }
 
 // restoreEvent is the inverse of restoreResponse.
-func restoreEvent(in *ckptv1.RestoreResponse) RestoreEvent {
-	e := RestoreEvent{Number: in.GetNumber(), Time: moment(in.GetTime())}
+func restoreEvent(in *ckptv1.RestoreResponse) restore.Event {
+	e := restore.Event{Number: in.GetNumber(), Time: moment(in.GetTime())}
 	switch v := in.GetEvent().(type) {
 	case *ckptv1.RestoreResponse_Started:
-		e.Started = &RestoreStarted{
+		e.Started = &restore.Started{
 			RequestID: v.Started.GetRequestId(), Checkpoint: checkpoint.ID(v.Started.GetCheckpointId()), Latest: checkpoint.ID(v.Started.GetLatestId()),
 		}
 	case *ckptv1.RestoreResponse_Item:
 		i := restoreItemOf(v.Item)
 		e.Item = &i
+	case *ckptv1.RestoreResponse_Component:
+		c := restoreComponentOf(v.Component)
+		e.Component = &c
 	case *ckptv1.RestoreResponse_Report:
 		e.Report = restoreReportOf(v.Report)
 	case *ckptv1.RestoreResponse_Warning:
@@ -174,17 +180,31 @@ func restoreEvent(in *ckptv1.RestoreResponse) RestoreEvent {
 	return e
 }
 
-func restoreItem(i RestoreItem) *ckptv1.RestoreItem {
+func restoreItem(i restore.Item) *ckptv1.RestoreItem {
 	return &ckptv1.RestoreItem{
 		Component: components().number(i.Component), Name: text(i.Name, maxWord), Label: text(i.Label, maxTitle),
-		Result: results().number(i.Result), Reason: text(i.Reason, maxWord),
+		Result: results().number(i.Result), Reason: text(i.Reason, maxWord), Aside: texts(i.Aside, maxWord),
 	}
 }
 
-func restoreItemOf(i *ckptv1.RestoreItem) RestoreItem {
-	return RestoreItem{
+func restoreItemOf(i *ckptv1.RestoreItem) restore.Item {
+	return restore.Item{
 		Component: components().word(i.GetComponent()), Name: i.GetName(), Label: i.GetLabel(),
-		Result: results().word(i.GetResult()), Reason: i.GetReason(),
+		Result: results().word(i.GetResult()), Reason: i.GetReason(), Aside: i.GetAside(),
+	}
+}
+
+func restoreComponent(c restore.ComponentReport) *ckptv1.RestoreComponent {
+	return &ckptv1.RestoreComponent{
+		Component: components().number(c.Component), Result: results().number(c.Result), Reason: text(c.Reason, maxWord),
+		FromId: string(c.From), Restored: int32(c.Restored), Total: int32(c.Of),
+	}
+}
+
+func restoreComponentOf(c *ckptv1.RestoreComponent) restore.ComponentReport {
+	return restore.ComponentReport{
+		Component: components().word(c.GetComponent()), Result: results().word(c.GetResult()), Reason: c.GetReason(),
+		From: checkpoint.ID(c.GetFromId()), Restored: int(c.GetRestored()), Of: int(c.GetTotal()),
 	}
 }
 
@@ -194,10 +214,14 @@ const maxReportBytes = 512 << 10
 // maxReportItems is how many items a report holds on the wire.
 const maxReportItems = 1000
 
-func restoreReport(r RestoreReport) *ckptv1.RestoreReport {
+func restoreReport(r restore.Report) *ckptv1.RestoreReport {
 	out := &ckptv1.RestoreReport{
-		RequestId: r.RequestID, CheckpointId: string(r.Checkpoint), Outcome: phases().number(r.Outcome),
-		StartTime: stamp(r.Started), EndTime: stamp(r.Ended), Aside: texts(r.Aside, maxWord), Error: text(r.Error, maxWord),
+		RequestId: r.RequestID, CheckpointId: string(r.Checkpoint), LatestId: string(r.Latest), Outcome: phases().number(r.Outcome),
+		StartTime: stamp(r.Start), EndTime: stamp(r.End), Aside: texts(r.Aside, maxWord), Warnings: texts(r.Warnings, maxWord),
+		Error: text(r.Error, maxWord),
+	}
+	for _, c := range r.Components {
+		out.Components = append(out.Components, restoreComponent(c))
 	}
 	p := page{limit: maxReportItems, bytes: maxReportBytes}
 	for _, i := range r.Items {
@@ -207,15 +231,18 @@ func restoreReport(r RestoreReport) *ckptv1.RestoreReport {
 		}
 		out.Items = append(out.Items, item)
 	}
-	out.ItemsLeftOut = int32(len(r.Items) - len(out.Items) + r.ItemsLeftOut)
+	out.ItemsLeftOut = int32(len(r.Items) - len(out.Items) + r.LeftOut)
 	return out
 }
 
-func restoreReportOf(r *ckptv1.RestoreReport) *RestoreReport {
-	out := &RestoreReport{
-		RequestID: r.GetRequestId(), Checkpoint: checkpoint.ID(r.GetCheckpointId()), Outcome: phases().word(r.GetOutcome()),
-		ItemsLeftOut: int(r.GetItemsLeftOut()), Started: moment(r.GetStartTime()), Ended: moment(r.GetEndTime()),
-		Aside: r.GetAside(), Error: r.GetError(),
+func restoreReportOf(r *ckptv1.RestoreReport) *restore.Report {
+	out := &restore.Report{
+		RequestID: r.GetRequestId(), Checkpoint: checkpoint.ID(r.GetCheckpointId()), Latest: checkpoint.ID(r.GetLatestId()),
+		Outcome: phases().word(r.GetOutcome()), LeftOut: int(r.GetItemsLeftOut()), Start: moment(r.GetStartTime()), End: moment(r.GetEndTime()),
+		Aside: r.GetAside(), Warnings: r.GetWarnings(), Error: r.GetError(),
+	}
+	for _, c := range r.GetComponents() {
+		out.Components = append(out.Components, restoreComponentOf(c))
 	}
 	for _, i := range r.GetItems() {
 		out.Items = append(out.Items, restoreItemOf(i))

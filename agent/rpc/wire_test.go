@@ -14,6 +14,7 @@ import (
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	ckptv1 "github.com/helixml/helix-ckpt/proto/helix/ckpt/v1"
+	"github.com/helixml/helix-ckpt/restore"
 )
 
 // diff reports whether two values of the domain differ.
@@ -130,7 +131,7 @@ func TestStatusTravels(t *testing.T) {
 	t.Parallel()
 	var want Status
 	fill(reflect.ValueOf(&want).Elem(), 0)
-	want.State, want.Restore.Phase = SessionDrained, PhaseRolledBack
+	want.State, want.Restore.Phase = SessionDrained, restore.RolledBack
 	want.Latest.Components = testEntry(1).Components
 	for name, h := range want.Components {
 		h.V = checkpoint.ComponentVersion

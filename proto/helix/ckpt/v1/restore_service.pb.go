@@ -1026,6 +1026,7 @@ type RestoreResponse struct {
 	//	*RestoreResponse_Started
 	//	*RestoreResponse_Phase
 	//	*RestoreResponse_Item
+	//	*RestoreResponse_Component
 	//	*RestoreResponse_Warning
 	//	*RestoreResponse_Report
 	Event         isRestoreResponse_Event `protobuf_oneof:"event"`
@@ -1111,6 +1112,15 @@ func (x *RestoreResponse) GetItem() *RestoreItem {
 	return nil
 }
 
+func (x *RestoreResponse) GetComponent() *RestoreComponent {
+	if x != nil {
+		if x, ok := x.Event.(*RestoreResponse_Component); ok {
+			return x.Component
+		}
+	}
+	return nil
+}
+
 func (x *RestoreResponse) GetWarning() string {
 	if x != nil {
 		if x, ok := x.Event.(*RestoreResponse_Warning); ok {
@@ -1144,18 +1154,23 @@ type RestoreResponse_Phase struct {
 }
 
 type RestoreResponse_Item struct {
-	// Something came back, or did not.
+	// A file or window came back, or did not.
 	Item *RestoreItem `protobuf:"bytes,5,opt,name=item,proto3,oneof"`
+}
+
+type RestoreResponse_Component struct {
+	// A component is finished.
+	Component *RestoreComponent `protobuf:"bytes,6,opt,name=component,proto3,oneof"`
 }
 
 type RestoreResponse_Warning struct {
 	// Something that a person should know, and that stopped nothing.
-	Warning string `protobuf:"bytes,6,opt,name=warning,proto3,oneof"`
+	Warning string `protobuf:"bytes,7,opt,name=warning,proto3,oneof"`
 }
 
 type RestoreResponse_Report struct {
 	// The last event.
-	Report *RestoreReport `protobuf:"bytes,7,opt,name=report,proto3,oneof"`
+	Report *RestoreReport `protobuf:"bytes,8,opt,name=report,proto3,oneof"`
 }
 
 func (*RestoreResponse_Started) isRestoreResponse_Event() {}
@@ -1163,6 +1178,8 @@ func (*RestoreResponse_Started) isRestoreResponse_Event() {}
 func (*RestoreResponse_Phase) isRestoreResponse_Event() {}
 
 func (*RestoreResponse_Item) isRestoreResponse_Event() {}
+
+func (*RestoreResponse_Component) isRestoreResponse_Event() {}
 
 func (*RestoreResponse_Warning) isRestoreResponse_Event() {}
 
@@ -1232,27 +1249,119 @@ func (x *RestoreStarted) GetLatestId() string {
 	return ""
 }
 
-// RestoreItem is what became of a component, file or window.
+// RestoreComponent is what became of a component.
+type RestoreComponent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which one.
+	Component Component `protobuf:"varint,1,opt,name=component,proto3,enum=helix.ckpt.v1.Component" json:"component,omitempty"`
+	// What became of it.
+	Result RestoreResult `protobuf:"varint,2,opt,name=result,proto3,enum=helix.ckpt.v1.RestoreResult" json:"result,omitempty"`
+	// Why, for people; empty when it simply came back.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The checkpoint it came from, where that is an older one.
+	FromId string `protobuf:"bytes,4,opt,name=from_id,json=fromId,proto3" json:"from_id,omitempty"`
+	// How many of its files or windows came back.
+	Restored int32 `protobuf:"varint,5,opt,name=restored,proto3" json:"restored,omitempty"`
+	// How many it has.
+	Total         int32 `protobuf:"varint,6,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreComponent) Reset() {
+	*x = RestoreComponent{}
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreComponent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreComponent) ProtoMessage() {}
+
+func (x *RestoreComponent) ProtoReflect() protoreflect.Message {
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreComponent.ProtoReflect.Descriptor instead.
+func (*RestoreComponent) Descriptor() ([]byte, []int) {
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RestoreComponent) GetComponent() Component {
+	if x != nil {
+		return x.Component
+	}
+	return Component_COMPONENT_UNSPECIFIED
+}
+
+func (x *RestoreComponent) GetResult() RestoreResult {
+	if x != nil {
+		return x.Result
+	}
+	return RestoreResult_RESTORE_RESULT_UNSPECIFIED
+}
+
+func (x *RestoreComponent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RestoreComponent) GetFromId() string {
+	if x != nil {
+		return x.FromId
+	}
+	return ""
+}
+
+func (x *RestoreComponent) GetRestored() int32 {
+	if x != nil {
+		return x.Restored
+	}
+	return 0
+}
+
+func (x *RestoreComponent) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+// RestoreItem is what became of a file or window.
 type RestoreItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The component it belongs to.
 	Component Component `protobuf:"varint,1,opt,name=component,proto3,enum=helix.ckpt.v1.Component" json:"component,omitempty"`
-	// Which one: a file's logical path, a window's leaf; empty for the component
-	// itself.
+	// Which one: a file's logical path, a window's leaf.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// A window's title or another word for people, cut to 1 KiB.
 	Label string `protobuf:"bytes,3,opt,name=label,proto3" json:"label,omitempty"`
 	// What became of it.
 	Result RestoreResult `protobuf:"varint,4,opt,name=result,proto3,enum=helix.ckpt.v1.RestoreResult" json:"result,omitempty"`
 	// Why, for people; empty when it simply came back.
-	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Where what was there before lies now, absolute paths.
+	Aside         []string `protobuf:"bytes,6,rep,name=aside,proto3" json:"aside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RestoreItem) Reset() {
 	*x = RestoreItem{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[11]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1373,7 @@ func (x *RestoreItem) String() string {
 func (*RestoreItem) ProtoMessage() {}
 
 func (x *RestoreItem) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[11]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1386,7 @@ func (x *RestoreItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreItem.ProtoReflect.Descriptor instead.
 func (*RestoreItem) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{11}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RestoreItem) GetComponent() Component {
@@ -1315,6 +1424,13 @@ func (x *RestoreItem) GetReason() string {
 	return ""
 }
 
+func (x *RestoreItem) GetAside() []string {
+	if x != nil {
+		return x.Aside
+	}
+	return nil
+}
+
 // RestoreReport is how a restore ended.
 type RestoreReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1322,29 +1438,35 @@ type RestoreReport struct {
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// The checkpoint that was restored.
 	CheckpointId string `protobuf:"bytes,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	// The latest checkpoint, where that is another one.
+	LatestId string `protobuf:"bytes,3,opt,name=latest_id,json=latestId,proto3" json:"latest_id,omitempty"`
 	// How it ended: DONE, DEGRADED, DECLINED or ROLLED_BACK.
-	Outcome RestorePhase `protobuf:"varint,3,opt,name=outcome,proto3,enum=helix.ckpt.v1.RestorePhase" json:"outcome,omitempty"`
-	// What became of each component, and of each file and window that did not
-	// simply come back; at most 1000.
-	Items []*RestoreItem `protobuf:"bytes,4,rep,name=items,proto3" json:"items,omitempty"`
+	Outcome RestorePhase `protobuf:"varint,4,opt,name=outcome,proto3,enum=helix.ckpt.v1.RestorePhase" json:"outcome,omitempty"`
+	// What became of each component.
+	Components []*RestoreComponent `protobuf:"bytes,5,rep,name=components,proto3" json:"components,omitempty"`
+	// What became of each window, and of each file that did not simply come back
+	// or replaced another; at most 1000.
+	Items []*RestoreItem `protobuf:"bytes,6,rep,name=items,proto3" json:"items,omitempty"`
 	// How many items were left out above.
-	ItemsLeftOut int32 `protobuf:"varint,5,opt,name=items_left_out,json=itemsLeftOut,proto3" json:"items_left_out,omitempty"`
+	ItemsLeftOut int32 `protobuf:"varint,7,opt,name=items_left_out,json=itemsLeftOut,proto3" json:"items_left_out,omitempty"`
 	// When it began.
-	StartTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// When it ended.
-	EndTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Where what was there before lies now, absolute paths; empty when nothing
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// The directories in which what was there before is kept; empty when nothing
 	// was moved aside.
-	Aside []string `protobuf:"bytes,8,rep,name=aside,proto3" json:"aside,omitempty"`
+	Aside []string `protobuf:"bytes,10,rep,name=aside,proto3" json:"aside,omitempty"`
+	// What a person should know and what stopped nothing.
+	Warnings []string `protobuf:"bytes,11,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// Why it was rolled back, for people.
-	Error         string `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	Error         string `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RestoreReport) Reset() {
 	*x = RestoreReport{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[12]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1478,7 @@ func (x *RestoreReport) String() string {
 func (*RestoreReport) ProtoMessage() {}
 
 func (x *RestoreReport) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[12]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1491,7 @@ func (x *RestoreReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreReport.ProtoReflect.Descriptor instead.
 func (*RestoreReport) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{12}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RestoreReport) GetRequestId() string {
@@ -1386,11 +1508,25 @@ func (x *RestoreReport) GetCheckpointId() string {
 	return ""
 }
 
+func (x *RestoreReport) GetLatestId() string {
+	if x != nil {
+		return x.LatestId
+	}
+	return ""
+}
+
 func (x *RestoreReport) GetOutcome() RestorePhase {
 	if x != nil {
 		return x.Outcome
 	}
 	return RestorePhase_RESTORE_PHASE_UNSPECIFIED
+}
+
+func (x *RestoreReport) GetComponents() []*RestoreComponent {
+	if x != nil {
+		return x.Components
+	}
+	return nil
 }
 
 func (x *RestoreReport) GetItems() []*RestoreItem {
@@ -1428,6 +1564,13 @@ func (x *RestoreReport) GetAside() []string {
 	return nil
 }
 
+func (x *RestoreReport) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 func (x *RestoreReport) GetError() string {
 	if x != nil {
 		return x.Error
@@ -1446,7 +1589,7 @@ type GetRestoreRequest struct {
 
 func (x *GetRestoreRequest) Reset() {
 	*x = GetRestoreRequest{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[13]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1601,7 @@ func (x *GetRestoreRequest) String() string {
 func (*GetRestoreRequest) ProtoMessage() {}
 
 func (x *GetRestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[13]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1614,7 @@ func (x *GetRestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRestoreRequest.ProtoReflect.Descriptor instead.
 func (*GetRestoreRequest) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{13}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetRestoreRequest) GetRequestId() string {
@@ -1498,7 +1641,7 @@ type GetRestoreResponse struct {
 
 func (x *GetRestoreResponse) Reset() {
 	*x = GetRestoreResponse{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[14]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1653,7 @@ func (x *GetRestoreResponse) String() string {
 func (*GetRestoreResponse) ProtoMessage() {}
 
 func (x *GetRestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[14]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1666,7 @@ func (x *GetRestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRestoreResponse.ProtoReflect.Descriptor instead.
 func (*GetRestoreResponse) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{14}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetRestoreResponse) GetRequestId() string {
@@ -1565,7 +1708,7 @@ type CancelRestoreRequest struct {
 
 func (x *CancelRestoreRequest) Reset() {
 	*x = CancelRestoreRequest{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[15]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1720,7 @@ func (x *CancelRestoreRequest) String() string {
 func (*CancelRestoreRequest) ProtoMessage() {}
 
 func (x *CancelRestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[15]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1733,7 @@ func (x *CancelRestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRestoreRequest.ProtoReflect.Descriptor instead.
 func (*CancelRestoreRequest) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{15}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CancelRestoreRequest) GetRequestId() string {
@@ -1611,7 +1754,7 @@ type CancelRestoreResponse struct {
 
 func (x *CancelRestoreResponse) Reset() {
 	*x = CancelRestoreResponse{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[16]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1766,7 @@ func (x *CancelRestoreResponse) String() string {
 func (*CancelRestoreResponse) ProtoMessage() {}
 
 func (x *CancelRestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[16]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1779,7 @@ func (x *CancelRestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRestoreResponse.ProtoReflect.Descriptor instead.
 func (*CancelRestoreResponse) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{16}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CancelRestoreResponse) GetReport() *RestoreReport {
@@ -1659,7 +1802,7 @@ type UndoRestoreRequest struct {
 
 func (x *UndoRestoreRequest) Reset() {
 	*x = UndoRestoreRequest{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[17]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1814,7 @@ func (x *UndoRestoreRequest) String() string {
 func (*UndoRestoreRequest) ProtoMessage() {}
 
 func (x *UndoRestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[17]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1827,7 @@ func (x *UndoRestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRestoreRequest.ProtoReflect.Descriptor instead.
 func (*UndoRestoreRequest) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{17}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UndoRestoreRequest) GetRequestId() string {
@@ -1712,7 +1855,7 @@ type UndoRestoreResponse struct {
 
 func (x *UndoRestoreResponse) Reset() {
 	*x = UndoRestoreResponse{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[18]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1867,7 @@ func (x *UndoRestoreResponse) String() string {
 func (*UndoRestoreResponse) ProtoMessage() {}
 
 func (x *UndoRestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[18]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1880,7 @@ func (x *UndoRestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRestoreResponse.ProtoReflect.Descriptor instead.
 func (*UndoRestoreResponse) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{18}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UndoRestoreResponse) GetReport() *RestoreReport {
@@ -1758,7 +1901,7 @@ type DeclineRestoreRequest struct {
 
 func (x *DeclineRestoreRequest) Reset() {
 	*x = DeclineRestoreRequest{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[19]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1913,7 @@ func (x *DeclineRestoreRequest) String() string {
 func (*DeclineRestoreRequest) ProtoMessage() {}
 
 func (x *DeclineRestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[19]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1926,7 @@ func (x *DeclineRestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineRestoreRequest.ProtoReflect.Descriptor instead.
 func (*DeclineRestoreRequest) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{19}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeclineRestoreRequest) GetReason() string {
@@ -1805,7 +1948,7 @@ type DeclineRestoreResponse struct {
 
 func (x *DeclineRestoreResponse) Reset() {
 	*x = DeclineRestoreResponse{}
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[20]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1960,7 @@ func (x *DeclineRestoreResponse) String() string {
 func (*DeclineRestoreResponse) ProtoMessage() {}
 
 func (x *DeclineRestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[20]
+	mi := &file_helix_ckpt_v1_restore_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1973,7 @@ func (x *DeclineRestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineRestoreResponse.ProtoReflect.Descriptor instead.
 func (*DeclineRestoreResponse) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{20}
+	return file_helix_ckpt_v1_restore_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeclineRestoreResponse) GetDeclinedId() string {
@@ -1894,39 +2037,54 @@ const file_helix_ckpt_v1_restore_service_proto_rawDesc = "" +
 	"\x0eRestoreRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x127\n" +
-	"\aoptions\x18\x02 \x01(\v2\x1d.helix.ckpt.v1.RestoreOptionsR\aoptions\"\xd8\x02\n" +
+	"\aoptions\x18\x02 \x01(\v2\x1d.helix.ckpt.v1.RestoreOptionsR\aoptions\"\x99\x03\n" +
 	"\x0fRestoreResponse\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
 	"\astarted\x18\x03 \x01(\v2\x1d.helix.ckpt.v1.RestoreStartedH\x00R\astarted\x123\n" +
 	"\x05phase\x18\x04 \x01(\x0e2\x1b.helix.ckpt.v1.RestorePhaseH\x00R\x05phase\x120\n" +
-	"\x04item\x18\x05 \x01(\v2\x1a.helix.ckpt.v1.RestoreItemH\x00R\x04item\x12\x1a\n" +
-	"\awarning\x18\x06 \x01(\tH\x00R\awarning\x126\n" +
-	"\x06report\x18\a \x01(\v2\x1c.helix.ckpt.v1.RestoreReportH\x00R\x06reportB\a\n" +
+	"\x04item\x18\x05 \x01(\v2\x1a.helix.ckpt.v1.RestoreItemH\x00R\x04item\x12?\n" +
+	"\tcomponent\x18\x06 \x01(\v2\x1f.helix.ckpt.v1.RestoreComponentH\x00R\tcomponent\x12\x1a\n" +
+	"\awarning\x18\a \x01(\tH\x00R\awarning\x126\n" +
+	"\x06report\x18\b \x01(\v2\x1c.helix.ckpt.v1.RestoreReportH\x00R\x06reportB\a\n" +
 	"\x05event\"q\n" +
 	"\x0eRestoreStarted\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId\x12\x1b\n" +
-	"\tlatest_id\x18\x03 \x01(\tR\blatestId\"\xbd\x01\n" +
+	"\tlatest_id\x18\x03 \x01(\tR\blatestId\"\xe3\x01\n" +
+	"\x10RestoreComponent\x126\n" +
+	"\tcomponent\x18\x01 \x01(\x0e2\x18.helix.ckpt.v1.ComponentR\tcomponent\x124\n" +
+	"\x06result\x18\x02 \x01(\x0e2\x1c.helix.ckpt.v1.RestoreResultR\x06result\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x17\n" +
+	"\afrom_id\x18\x04 \x01(\tR\x06fromId\x12\x1a\n" +
+	"\brestored\x18\x05 \x01(\x05R\brestored\x12\x14\n" +
+	"\x05total\x18\x06 \x01(\x05R\x05total\"\xd3\x01\n" +
 	"\vRestoreItem\x126\n" +
 	"\tcomponent\x18\x01 \x01(\x0e2\x18.helix.ckpt.v1.ComponentR\tcomponent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05label\x18\x03 \x01(\tR\x05label\x124\n" +
 	"\x06result\x18\x04 \x01(\x0e2\x1c.helix.ckpt.v1.RestoreResultR\x06result\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x80\x03\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05aside\x18\x06 \x03(\tR\x05aside\"\xfa\x03\n" +
 	"\rRestoreReport\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12#\n" +
-	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId\x125\n" +
-	"\aoutcome\x18\x03 \x01(\x0e2\x1b.helix.ckpt.v1.RestorePhaseR\aoutcome\x120\n" +
-	"\x05items\x18\x04 \x03(\v2\x1a.helix.ckpt.v1.RestoreItemR\x05items\x12$\n" +
-	"\x0eitems_left_out\x18\x05 \x01(\x05R\fitemsLeftOut\x129\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId\x12\x1b\n" +
+	"\tlatest_id\x18\x03 \x01(\tR\blatestId\x125\n" +
+	"\aoutcome\x18\x04 \x01(\x0e2\x1b.helix.ckpt.v1.RestorePhaseR\aoutcome\x12?\n" +
 	"\n" +
-	"start_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
-	"\x05aside\x18\b \x03(\tR\x05aside\x12\x14\n" +
-	"\x05error\x18\t \x01(\tR\x05error\"2\n" +
+	"components\x18\x05 \x03(\v2\x1f.helix.ckpt.v1.RestoreComponentR\n" +
+	"components\x120\n" +
+	"\x05items\x18\x06 \x03(\v2\x1a.helix.ckpt.v1.RestoreItemR\x05items\x12$\n" +
+	"\x0eitems_left_out\x18\a \x01(\x05R\fitemsLeftOut\x129\n" +
+	"\n" +
+	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
+	"\x05aside\x18\n" +
+	" \x03(\tR\x05aside\x12\x1a\n" +
+	"\bwarnings\x18\v \x03(\tR\bwarnings\x12\x14\n" +
+	"\x05error\x18\f \x01(\tR\x05error\"2\n" +
 	"\x11GetRestoreRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\"\xc1\x01\n" +
@@ -2014,7 +2172,7 @@ func file_helix_ckpt_v1_restore_service_proto_rawDescGZIP() []byte {
 }
 
 var file_helix_ckpt_v1_restore_service_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_helix_ckpt_v1_restore_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_helix_ckpt_v1_restore_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_helix_ckpt_v1_restore_service_proto_goTypes = []any{
 	(RestorePhase)(0),              // 0: helix.ckpt.v1.RestorePhase
 	(RestoreScope)(0),              // 1: helix.ckpt.v1.RestoreScope
@@ -2032,70 +2190,75 @@ var file_helix_ckpt_v1_restore_service_proto_goTypes = []any{
 	(*RestoreRequest)(nil),         // 13: helix.ckpt.v1.RestoreRequest
 	(*RestoreResponse)(nil),        // 14: helix.ckpt.v1.RestoreResponse
 	(*RestoreStarted)(nil),         // 15: helix.ckpt.v1.RestoreStarted
-	(*RestoreItem)(nil),            // 16: helix.ckpt.v1.RestoreItem
-	(*RestoreReport)(nil),          // 17: helix.ckpt.v1.RestoreReport
-	(*GetRestoreRequest)(nil),      // 18: helix.ckpt.v1.GetRestoreRequest
-	(*GetRestoreResponse)(nil),     // 19: helix.ckpt.v1.GetRestoreResponse
-	(*CancelRestoreRequest)(nil),   // 20: helix.ckpt.v1.CancelRestoreRequest
-	(*CancelRestoreResponse)(nil),  // 21: helix.ckpt.v1.CancelRestoreResponse
-	(*UndoRestoreRequest)(nil),     // 22: helix.ckpt.v1.UndoRestoreRequest
-	(*UndoRestoreResponse)(nil),    // 23: helix.ckpt.v1.UndoRestoreResponse
-	(*DeclineRestoreRequest)(nil),  // 24: helix.ckpt.v1.DeclineRestoreRequest
-	(*DeclineRestoreResponse)(nil), // 25: helix.ckpt.v1.DeclineRestoreResponse
-	(*durationpb.Duration)(nil),    // 26: google.protobuf.Duration
-	(Component)(0),                 // 27: helix.ckpt.v1.Component
-	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
+	(*RestoreComponent)(nil),       // 16: helix.ckpt.v1.RestoreComponent
+	(*RestoreItem)(nil),            // 17: helix.ckpt.v1.RestoreItem
+	(*RestoreReport)(nil),          // 18: helix.ckpt.v1.RestoreReport
+	(*GetRestoreRequest)(nil),      // 19: helix.ckpt.v1.GetRestoreRequest
+	(*GetRestoreResponse)(nil),     // 20: helix.ckpt.v1.GetRestoreResponse
+	(*CancelRestoreRequest)(nil),   // 21: helix.ckpt.v1.CancelRestoreRequest
+	(*CancelRestoreResponse)(nil),  // 22: helix.ckpt.v1.CancelRestoreResponse
+	(*UndoRestoreRequest)(nil),     // 23: helix.ckpt.v1.UndoRestoreRequest
+	(*UndoRestoreResponse)(nil),    // 24: helix.ckpt.v1.UndoRestoreResponse
+	(*DeclineRestoreRequest)(nil),  // 25: helix.ckpt.v1.DeclineRestoreRequest
+	(*DeclineRestoreResponse)(nil), // 26: helix.ckpt.v1.DeclineRestoreResponse
+	(*durationpb.Duration)(nil),    // 27: google.protobuf.Duration
+	(Component)(0),                 // 28: helix.ckpt.v1.Component
+	(*timestamppb.Timestamp)(nil),  // 29: google.protobuf.Timestamp
 }
 var file_helix_ckpt_v1_restore_service_proto_depIdxs = []int32{
-	26, // 0: helix.ckpt.v1.RestoreOptions.min_age:type_name -> google.protobuf.Duration
+	27, // 0: helix.ckpt.v1.RestoreOptions.min_age:type_name -> google.protobuf.Duration
 	1,  // 1: helix.ckpt.v1.RestoreOptions.scope:type_name -> helix.ckpt.v1.RestoreScope
-	27, // 2: helix.ckpt.v1.RestoreOptions.components:type_name -> helix.ckpt.v1.Component
+	28, // 2: helix.ckpt.v1.RestoreOptions.components:type_name -> helix.ckpt.v1.Component
 	6,  // 3: helix.ckpt.v1.RestoreOptions.mappings:type_name -> helix.ckpt.v1.PathMapping
-	26, // 4: helix.ckpt.v1.RestoreOptions.wait:type_name -> google.protobuf.Duration
+	27, // 4: helix.ckpt.v1.RestoreOptions.wait:type_name -> google.protobuf.Duration
 	2,  // 5: helix.ckpt.v1.RestoreOptions.threads:type_name -> helix.ckpt.v1.ThreadsPolicy
 	5,  // 6: helix.ckpt.v1.PlanRestoreRequest.options:type_name -> helix.ckpt.v1.RestoreOptions
 	9,  // 7: helix.ckpt.v1.PlanRestoreResponse.plan:type_name -> helix.ckpt.v1.RestorePlan
 	10, // 8: helix.ckpt.v1.RestorePlan.components:type_name -> helix.ckpt.v1.ComponentPlan
 	11, // 9: helix.ckpt.v1.RestorePlan.files:type_name -> helix.ckpt.v1.FilePlan
 	12, // 10: helix.ckpt.v1.RestorePlan.windows:type_name -> helix.ckpt.v1.WindowPlan
-	27, // 11: helix.ckpt.v1.ComponentPlan.component:type_name -> helix.ckpt.v1.Component
+	28, // 11: helix.ckpt.v1.ComponentPlan.component:type_name -> helix.ckpt.v1.Component
 	3,  // 12: helix.ckpt.v1.ComponentPlan.action:type_name -> helix.ckpt.v1.PlanAction
-	27, // 13: helix.ckpt.v1.FilePlan.component:type_name -> helix.ckpt.v1.Component
+	28, // 13: helix.ckpt.v1.FilePlan.component:type_name -> helix.ckpt.v1.Component
 	3,  // 14: helix.ckpt.v1.FilePlan.action:type_name -> helix.ckpt.v1.PlanAction
 	3,  // 15: helix.ckpt.v1.WindowPlan.action:type_name -> helix.ckpt.v1.PlanAction
 	5,  // 16: helix.ckpt.v1.RestoreRequest.options:type_name -> helix.ckpt.v1.RestoreOptions
-	28, // 17: helix.ckpt.v1.RestoreResponse.time:type_name -> google.protobuf.Timestamp
+	29, // 17: helix.ckpt.v1.RestoreResponse.time:type_name -> google.protobuf.Timestamp
 	15, // 18: helix.ckpt.v1.RestoreResponse.started:type_name -> helix.ckpt.v1.RestoreStarted
 	0,  // 19: helix.ckpt.v1.RestoreResponse.phase:type_name -> helix.ckpt.v1.RestorePhase
-	16, // 20: helix.ckpt.v1.RestoreResponse.item:type_name -> helix.ckpt.v1.RestoreItem
-	17, // 21: helix.ckpt.v1.RestoreResponse.report:type_name -> helix.ckpt.v1.RestoreReport
-	27, // 22: helix.ckpt.v1.RestoreItem.component:type_name -> helix.ckpt.v1.Component
-	4,  // 23: helix.ckpt.v1.RestoreItem.result:type_name -> helix.ckpt.v1.RestoreResult
-	0,  // 24: helix.ckpt.v1.RestoreReport.outcome:type_name -> helix.ckpt.v1.RestorePhase
-	16, // 25: helix.ckpt.v1.RestoreReport.items:type_name -> helix.ckpt.v1.RestoreItem
-	28, // 26: helix.ckpt.v1.RestoreReport.start_time:type_name -> google.protobuf.Timestamp
-	28, // 27: helix.ckpt.v1.RestoreReport.end_time:type_name -> google.protobuf.Timestamp
-	0,  // 28: helix.ckpt.v1.GetRestoreResponse.phase:type_name -> helix.ckpt.v1.RestorePhase
-	17, // 29: helix.ckpt.v1.GetRestoreResponse.report:type_name -> helix.ckpt.v1.RestoreReport
-	17, // 30: helix.ckpt.v1.CancelRestoreResponse.report:type_name -> helix.ckpt.v1.RestoreReport
-	17, // 31: helix.ckpt.v1.UndoRestoreResponse.report:type_name -> helix.ckpt.v1.RestoreReport
-	7,  // 32: helix.ckpt.v1.RestoreService.PlanRestore:input_type -> helix.ckpt.v1.PlanRestoreRequest
-	13, // 33: helix.ckpt.v1.RestoreService.Restore:input_type -> helix.ckpt.v1.RestoreRequest
-	18, // 34: helix.ckpt.v1.RestoreService.GetRestore:input_type -> helix.ckpt.v1.GetRestoreRequest
-	20, // 35: helix.ckpt.v1.RestoreService.CancelRestore:input_type -> helix.ckpt.v1.CancelRestoreRequest
-	22, // 36: helix.ckpt.v1.RestoreService.UndoRestore:input_type -> helix.ckpt.v1.UndoRestoreRequest
-	24, // 37: helix.ckpt.v1.RestoreService.DeclineRestore:input_type -> helix.ckpt.v1.DeclineRestoreRequest
-	8,  // 38: helix.ckpt.v1.RestoreService.PlanRestore:output_type -> helix.ckpt.v1.PlanRestoreResponse
-	14, // 39: helix.ckpt.v1.RestoreService.Restore:output_type -> helix.ckpt.v1.RestoreResponse
-	19, // 40: helix.ckpt.v1.RestoreService.GetRestore:output_type -> helix.ckpt.v1.GetRestoreResponse
-	21, // 41: helix.ckpt.v1.RestoreService.CancelRestore:output_type -> helix.ckpt.v1.CancelRestoreResponse
-	23, // 42: helix.ckpt.v1.RestoreService.UndoRestore:output_type -> helix.ckpt.v1.UndoRestoreResponse
-	25, // 43: helix.ckpt.v1.RestoreService.DeclineRestore:output_type -> helix.ckpt.v1.DeclineRestoreResponse
-	38, // [38:44] is the sub-list for method output_type
-	32, // [32:38] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	17, // 20: helix.ckpt.v1.RestoreResponse.item:type_name -> helix.ckpt.v1.RestoreItem
+	16, // 21: helix.ckpt.v1.RestoreResponse.component:type_name -> helix.ckpt.v1.RestoreComponent
+	18, // 22: helix.ckpt.v1.RestoreResponse.report:type_name -> helix.ckpt.v1.RestoreReport
+	28, // 23: helix.ckpt.v1.RestoreComponent.component:type_name -> helix.ckpt.v1.Component
+	4,  // 24: helix.ckpt.v1.RestoreComponent.result:type_name -> helix.ckpt.v1.RestoreResult
+	28, // 25: helix.ckpt.v1.RestoreItem.component:type_name -> helix.ckpt.v1.Component
+	4,  // 26: helix.ckpt.v1.RestoreItem.result:type_name -> helix.ckpt.v1.RestoreResult
+	0,  // 27: helix.ckpt.v1.RestoreReport.outcome:type_name -> helix.ckpt.v1.RestorePhase
+	16, // 28: helix.ckpt.v1.RestoreReport.components:type_name -> helix.ckpt.v1.RestoreComponent
+	17, // 29: helix.ckpt.v1.RestoreReport.items:type_name -> helix.ckpt.v1.RestoreItem
+	29, // 30: helix.ckpt.v1.RestoreReport.start_time:type_name -> google.protobuf.Timestamp
+	29, // 31: helix.ckpt.v1.RestoreReport.end_time:type_name -> google.protobuf.Timestamp
+	0,  // 32: helix.ckpt.v1.GetRestoreResponse.phase:type_name -> helix.ckpt.v1.RestorePhase
+	18, // 33: helix.ckpt.v1.GetRestoreResponse.report:type_name -> helix.ckpt.v1.RestoreReport
+	18, // 34: helix.ckpt.v1.CancelRestoreResponse.report:type_name -> helix.ckpt.v1.RestoreReport
+	18, // 35: helix.ckpt.v1.UndoRestoreResponse.report:type_name -> helix.ckpt.v1.RestoreReport
+	7,  // 36: helix.ckpt.v1.RestoreService.PlanRestore:input_type -> helix.ckpt.v1.PlanRestoreRequest
+	13, // 37: helix.ckpt.v1.RestoreService.Restore:input_type -> helix.ckpt.v1.RestoreRequest
+	19, // 38: helix.ckpt.v1.RestoreService.GetRestore:input_type -> helix.ckpt.v1.GetRestoreRequest
+	21, // 39: helix.ckpt.v1.RestoreService.CancelRestore:input_type -> helix.ckpt.v1.CancelRestoreRequest
+	23, // 40: helix.ckpt.v1.RestoreService.UndoRestore:input_type -> helix.ckpt.v1.UndoRestoreRequest
+	25, // 41: helix.ckpt.v1.RestoreService.DeclineRestore:input_type -> helix.ckpt.v1.DeclineRestoreRequest
+	8,  // 42: helix.ckpt.v1.RestoreService.PlanRestore:output_type -> helix.ckpt.v1.PlanRestoreResponse
+	14, // 43: helix.ckpt.v1.RestoreService.Restore:output_type -> helix.ckpt.v1.RestoreResponse
+	20, // 44: helix.ckpt.v1.RestoreService.GetRestore:output_type -> helix.ckpt.v1.GetRestoreResponse
+	22, // 45: helix.ckpt.v1.RestoreService.CancelRestore:output_type -> helix.ckpt.v1.CancelRestoreResponse
+	24, // 46: helix.ckpt.v1.RestoreService.UndoRestore:output_type -> helix.ckpt.v1.UndoRestoreResponse
+	26, // 47: helix.ckpt.v1.RestoreService.DeclineRestore:output_type -> helix.ckpt.v1.DeclineRestoreResponse
+	42, // [42:48] is the sub-list for method output_type
+	36, // [36:42] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_helix_ckpt_v1_restore_service_proto_init() }
@@ -2108,6 +2271,7 @@ func file_helix_ckpt_v1_restore_service_proto_init() {
 		(*RestoreResponse_Started)(nil),
 		(*RestoreResponse_Phase)(nil),
 		(*RestoreResponse_Item)(nil),
+		(*RestoreResponse_Component)(nil),
 		(*RestoreResponse_Warning)(nil),
 		(*RestoreResponse_Report)(nil),
 	}
@@ -2117,7 +2281,7 @@ func file_helix_ckpt_v1_restore_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_helix_ckpt_v1_restore_service_proto_rawDesc), len(file_helix_ckpt_v1_restore_service_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,187 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/helixml/helix-ckpt/agent/rpc"
+	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/repository"
+	"github.com/helixml/helix-ckpt/checkpoint/zed"
+	"github.com/helixml/helix-ckpt/restore"
+)
+
+// restorer returns what restores into the Keeper's session.
+func (k *Keeper) restorer(emit func(restore.Event)) *restore.Restorer {
+	return NewRestorer(k.site, k.repo, emit)
+}
+
+// NewRequest turns what a user asked for into a restore: the selector, or the
+// age, into a checkpoint of the repository of the session directory dir.
+// "latest" is a checkpoint whose restore failed, if there is one. A damaged
+// manifest can be chosen too: the restore then says so and takes an older one.
+func NewRequest(ctx context.Context, dir string, repo *repository.Repository, r rpc.RestoreRequest) (restore.Request, error) {
+	q := restore.Request{ID: r.RequestID, Selector: r.Selector, Scope: r.Scope, Only: r.Only, Wait: r.Wait}
+	entries, damage, err := repo.List(ctx)
+	if err != nil {
+		return q, err
+	}
+	j, err := restore.Load(dir)
+	if err != nil {
+		return q, err
+	}
+	entries = withDamaged(entries, damage)
+	var entry checkpoint.Entry
+	switch {
+	case r.MinAge > 0:
+		entry, err = checkpoint.NotAfter(entries, time.Now().Add(-r.MinAge))
+	case (r.Selector == "" || r.Selector == checkpoint.Latest) && len(entries) > 0:
+		entry, err = checkpoint.Select(entries, string(j.Target(entries[0].ID)))
+	default:
+		entry, err = checkpoint.Select(entries, r.Selector)
+	}
+	if err != nil {
+		return q, err
+	}
+	q.Checkpoint, q.Latest, q.Older = entry.ID, entries[0].ID, restore.Candidates(entries, entry.ID)
+	return q, nil
+}
+
+// withDamaged puts checkpoints whose manifest cannot be read among entries,
+// where the time in their ids says: it is all that is known of them.
+func withDamaged(entries []checkpoint.Entry, damage []repository.Damage) []checkpoint.Entry {
+	for _, d := range damage {
+		e := checkpoint.Entry{ID: d.Checkpoint}
+		at := slices.IndexFunc(entries, func(o checkpoint.Entry) bool { return o.ID < e.ID })
+		if at < 0 {
+			at = len(entries)
+		}
+		entries = slices.Insert(entries, at, e)
+	}
+	return entries
+}
+
+// Restore restores what is asked for, and returns its report; see
+// restore.Restorer.Run. emit is told what happens meanwhile.
+func (k *Keeper) Restore(ctx context.Context, r rpc.RestoreRequest, emit func(restore.Event)) (*restore.Report, error) {
+	q, err := NewRequest(ctx, k.dir, k.repo, r)
+	if err != nil {
+		return nil, err
+	}
+	restorer := k.restorer(emit)
+	if _, err := restorer.Recover(ctx); err != nil {
+		return nil, err
+	}
+	report, err := restorer.Run(ctx, q)
+	if err != nil {
+		return report, err
+	}
+	return report, k.decideOnce(Decision{Files: restore.ChoiceRestore, Desk: restore.ChoiceRestore, Reason: "restored by hand"}, q.Checkpoint)
+}
+
+// decideOnce journals a start decision unless one was made in this instance.
+func (k *Keeper) decideOnce(d Decision, target checkpoint.ID) error {
+	j, err := restore.Load(k.dir)
+	if err != nil || j.DecidedFor(k.record.Instance.ID) {
+		return err
+	}
+	return k.decide(d, target)
+}
+
+// Decline decides that nothing is restored in this instance, and returns the
+// checkpoint that could have been, "" when there was nothing left to decide.
+func (k *Keeper) Decline(reason string) (checkpoint.ID, error) {
+	j, err := restore.Load(k.dir)
+	if err != nil {
+		return "", err
+	}
+	target := j.Target(k.entry.ID)
+	if target == "" || (j.DecidedFor(k.record.Instance.ID) && len(j.Protected) == 0) {
+		return "", nil
+	}
+	d := Decision{Files: restore.ChoiceDeclined, Desk: restore.ChoiceDeclined, Reason: reason}
+	return target, k.decide(d, target)
+}
+
+// find looks at everything that the start decision depends on.
+func (k *Keeper) find(ctx context.Context, mode Mode) (Found, error) {
+	j, err := restore.Load(k.dir)
+	if err != nil {
+		return Found{}, err
+	}
+	f := Found{Mode: mode, Committed: k.entry.ID != ""}
+	if j.DecidedFor(k.record.Instance.ID) {
+		f.Decided = j.Decision
+	}
+	if k.latest != nil {
+		f.SameInstance = k.latest.Manifest.Instance.ID == k.record.Instance.ID
+	}
+	if _, now, err := k.compositor(ctx); err == nil {
+		saved, ok := k.desk()
+		f.SameCompositor = !ok || saved.Same(now)
+	}
+	places, err := zed.Find(k.site.Zed.Data, k.site.Zed.Config)
+	if err != nil {
+		return Found{}, err
+	}
+	f.Databases = places.Channel != ""
+	if _, err := os.Stat(places.ThreadsDB()); err == nil {
+		f.Databases = true
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return Found{}, fmt.Errorf("look at Zed's databases: %w", err)
+	}
+	f.ZedRunning = zedClosed(k.site) != nil
+	return f, nil
+}
+
+// desk returns the compositor whose windows the latest checkpoint holds.
+func (k *Keeper) desk() (checkpoint.Compositor, bool) {
+	if k.latest == nil || k.latest.Manifest.Components.Layout == nil || !k.latest.Manifest.Components.Layout.State.Usable() {
+		return checkpoint.Compositor{}, false
+	}
+	return k.latest.Manifest.Components.Layout.Compositor, true
+}
+
+// target returns the checkpoint that a start restores: the one that mode
+// names, else what "latest" means for a restore.
+func (k *Keeper) target(mode Mode) (checkpoint.ID, error) {
+	if mode != Auto && mode != Wait && mode != Never {
+		return checkpoint.ID(mode), nil
+	}
+	j, err := restore.Load(k.dir)
+	if err != nil {
+		return "", err
+	}
+	return j.Target(k.entry.ID), nil
+}
+
+// decide journals a start decision.
+func (k *Keeper) decide(d Decision, target checkpoint.ID) error {
+	return k.restorer(nil).Decide(restore.Decision{
+		Instance: k.record.Instance.ID, Files: d.Files, Desk: d.Desk, Checkpoint: target, Reason: d.Reason, Time: time.Now().UTC(),
+	})
+}
+
+// watchDirs are the directories in which something changes when the session
+// does.
+func (k *Keeper) watchDirs() []string {
+	dirs := []string{
+		filepath.Join(k.site.Zed.Data, "db"), filepath.Join(k.site.Zed.Data, "threads"), filepath.Join(k.site.Home, ".claude", "projects"),
+	}
+	if places, err := zed.Find(k.site.Zed.Data, k.site.Zed.Config); err == nil {
+		dirs = append(dirs, places.WatchDirs()...)
+	}
+	if k.latest != nil {
+		for _, f := range k.latest.Files[checkpoint.NameConversations] {
+			dirs = append(dirs, filepath.Dir(checkpoint.Absolute(k.site.Roots, f.Name())))
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}

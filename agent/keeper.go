@@ -1,0 +1,396 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/atomicfile"
+	"github.com/helixml/helix-ckpt/checkpoint/capture"
+	"github.com/helixml/helix-ckpt/checkpoint/discover"
+	"github.com/helixml/helix-ckpt/checkpoint/repository"
+	"github.com/helixml/helix-ckpt/checkpoint/session"
+	"github.com/helixml/helix-ckpt/checkpoint/sway"
+	"github.com/helixml/helix-ckpt/checkpoint/zed"
+)
+
+// Keeper owns a session: it holds its lock, and is the only one that commits
+// to its repository. The agent is a Keeper that works by itself; a command
+// that finds no agent is one for a moment. Its methods are not safe for
+// concurrent use.
+type Keeper struct {
+	site     discover.Session
+	version  string
+	log      *slog.Logger
+	dir      string      // of the session
+	socket   sway.Socket // of the Sway that answered last
+	repo     *repository.Repository
+	lock     *session.Lock
+	record   session.Record
+	epoch    uint64
+	capturer capture.Capturer
+	latest   *capture.Previous
+	entry    checkpoint.Entry // of latest
+	seq      uint64           // of the last commit in epoch
+}
+
+// KeeperOptions are what Open needs beside the session.
+type KeeperOptions struct {
+	// Command and Socket name the holder, and where it takes requests, to those
+	// who find the session locked.
+	Command, Socket string
+	// Epoch to own the session at; 0 lets the rules decide.
+	Epoch uint64
+	// Version of the program, stored with what it commits.
+	Version string
+	Log     *slog.Logger
+}
+
+// Open takes the session that site names. The error wraps
+// checkpoint.ErrLocked when another process has it, checkpoint.ErrFenced or
+// checkpoint.ErrEpoch when this one may not own it.
+func Open(ctx context.Context, site discover.Session, o KeeperOptions) (*Keeper, error) {
+	k := &Keeper{site: site, version: o.Version, log: o.Log, dir: session.Dir(site.Dir, site.ID)}
+	instance, err := session.Instance(site.RuntimeDir)
+	if err != nil {
+		return nil, err
+	}
+	if k.lock, err = session.Acquire(k.dir, session.Owner{Instance: instance.ID, Command: o.Command, Socket: o.Socket}); err != nil {
+		return nil, fmt.Errorf("session %s in %s: %w", site.ID, site.Dir, err)
+	}
+	if err := k.open(ctx, instance, o.Epoch); err != nil {
+		return nil, errors.Join(fmt.Errorf("session %s in %s: %w", site.ID, site.Dir, err), k.lock.Release())
+	}
+	return k, nil
+}
+
+func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, asked uint64) error {
+	var err error
+	if k.repo, err = repository.Open(k.dir); err != nil {
+		return err
+	}
+	if k.record, err = session.Load(k.dir); err != nil {
+		return err
+	}
+	if err := k.load(ctx); err != nil {
+		return err
+	}
+	if k.epoch, err = session.Epoch(k.record, instance.ID, k.entry.Epoch, asked); err != nil {
+		return err
+	}
+	if k.entry.Epoch == k.epoch {
+		k.seq = k.entry.Seq
+	}
+	k.record.Instance = instance
+	return k.describe()
+}
+
+// Close gives the session back.
+func (k *Keeper) Close() error { return k.lock.Release() }
+
+// load reads the latest good checkpoint, to compare with and to carry from.
+func (k *Keeper) load(ctx context.Context) error {
+	entries, damaged, err := k.repo.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range damaged {
+		k.log.Warn("damaged data in the repository", "what", d.String())
+	}
+	k.latest, k.entry = nil, checkpoint.Entry{}
+	for _, e := range entries {
+		previous, err := loadPrevious(ctx, k.repo, e.ID)
+		if err != nil {
+			k.log.Warn("checkpoint cannot be built on", "id", e.ID, "error", err)
+			continue
+		}
+		k.latest = previous
+		break
+	}
+	if len(entries) > 0 {
+		// Also of a damaged one: its number is taken.
+		k.entry = entries[0]
+	}
+	return nil
+}
+
+func loadPrevious(ctx context.Context, repo *repository.Repository, id checkpoint.ID) (*capture.Previous, error) {
+	m, _, err := repo.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	p := &capture.Previous{Manifest: m, Files: map[string][]checkpoint.File{}}
+	for _, name := range checkpoint.Names() {
+		set := m.Components.FileSet(name)
+		if set == nil {
+			continue
+		}
+		if p.Files[name], err = repo.Files(ctx, set); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Request asks for a checkpoint.
+type Request struct {
+	Reason string
+	Pin    bool
+	// RequestID, when not empty, makes the request idempotent.
+	RequestID string
+	// CarryDesk, when not empty, says why windows and layout are not captured.
+	CarryDesk string
+}
+
+// digest tells requests with the same id apart.
+func (r Request) digest() string {
+	if r.RequestID == "" {
+		return ""
+	}
+	b, err := json.Marshal([]any{r.Reason, r.Pin})
+	if err != nil { // plain values
+		panic(err)
+	}
+	return "sha256:" + checkpoint.Sum(b).String()
+}
+
+// Result is what became of a Request.
+type Result struct {
+	// Entry is the checkpoint: a new one, or the latest when nothing is new.
+	// Its components are in the state they were found in now.
+	Entry checkpoint.Entry
+	// New: a checkpoint was committed.
+	New bool
+	// Confirmed: nothing had changed since Entry, and all was captured as well.
+	Confirmed bool
+	// Heads says more of the components' states.
+	Heads map[string]checkpoint.Head
+}
+
+// Checkpoint captures the session and commits what is new. It returns
+// checkpoint.ErrNothing when there is nothing to capture at all.
+func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
+	if done, ok, err := k.repeated(ctx, r); ok || err != nil {
+		return done, err
+	}
+	if err := k.guard(); err != nil {
+		return Result{}, err
+	}
+	start := time.Now().UTC().Truncate(time.Millisecond)
+	tx, err := k.repo.Begin(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer tx.Abort()
+	src, err := k.source(ctx, r.CarryDesk)
+	if err != nil {
+		return Result{}, err
+	}
+	captured, err := k.capturer.Capture(ctx, src, k.latest, tx)
+	if err != nil {
+		k.capturer.Forget()
+		return Result{}, err
+	}
+	result := Result{Entry: k.entry, Heads: heads(&captured.Components)}
+	if nothing(result.Heads) {
+		return Result{}, fmt.Errorf("%w to capture: no Zed database, no conversation, no compositor; 'helix-ckpt doctor' shows where it looked", checkpoint.ErrNothing)
+	}
+	change := capture.Compare(k.latest, captured)
+	if change == capture.New || (change == capture.None && r.RequestID != "") {
+		err = k.commit(ctx, tx, r, start, captured)
+		result.New = true
+	}
+	if err != nil {
+		k.capturer.Forget()
+		return Result{}, err
+	}
+	result.Confirmed = change == capture.None && !result.New
+	result.Entry = k.entry
+	result.Entry.Components = captured.Components.States()
+	if r.Pin {
+		result.Entry.Pinned = true
+		err = k.repo.Pin(ctx, k.entry.ID)
+	}
+	return result, err
+}
+
+// repeated finds the checkpoint that an earlier request of the same id made.
+func (k *Keeper) repeated(ctx context.Context, r Request) (Result, bool, error) {
+	if r.RequestID == "" {
+		return Result{}, false, nil
+	}
+	entries, _, err := k.repo.List(ctx)
+	if err != nil {
+		return Result{}, false, err
+	}
+	for _, e := range entries {
+		if e.RequestID != r.RequestID {
+			continue
+		}
+		m, _, err := k.repo.Load(ctx, e.ID)
+		if err != nil {
+			return Result{}, false, err
+		}
+		if m.RequestDigest != r.digest() {
+			return Result{}, false, fmt.Errorf("request %q: %w (it made checkpoint %s)", r.RequestID, checkpoint.ErrRequestReused, e.ID)
+		}
+		return Result{Entry: e, New: true, Heads: heads(&m.Components)}, true, nil
+	}
+	return Result{}, false, nil
+}
+
+// source looks again where everything is: Zed's channel and the compositor may
+// have come since.
+func (k *Keeper) source(ctx context.Context, carryDesk string) (capture.Source, error) {
+	places, err := zed.Find(k.site.Zed.Data, k.site.Zed.Config)
+	if err != nil {
+		return capture.Source{}, err
+	}
+	socket, _, err := k.compositor(ctx)
+	if err != nil && ctx.Err() != nil {
+		return capture.Source{}, ctx.Err()
+	}
+	return capture.Source{Roots: k.site.Roots, Home: k.site.Home, Zed: places, Socket: socket, CarryDesk: carryDesk}, nil
+}
+
+// compositor returns the Sway that answers now: the one seen last while it does,
+// else one that has come since.
+func (k *Keeper) compositor(ctx context.Context) (sway.Socket, checkpoint.Compositor, error) {
+	if k.socket != "" {
+		if c, err := k.socket.Probe(ctx); err == nil {
+			return k.socket, c, nil
+		}
+	}
+	socket, c, err := k.site.FindSway(ctx)
+	if err == nil {
+		k.socket = socket
+	}
+	return socket, c, err
+}
+
+// commit makes captured the latest checkpoint.
+func (k *Keeper) commit(ctx context.Context, tx *repository.Tx, r Request, start time.Time, captured capture.Captured) error {
+	m := &checkpoint.Manifest{
+		Format: checkpoint.Format, ID: checkpoint.NewID(start), Session: k.site.ID, Epoch: k.epoch, Seq: k.seq + 1,
+		Created: start, Reason: r.Reason, RequestID: r.RequestID, RequestDigest: r.digest(),
+		Instance: k.record.Instance, Agent: checkpoint.Agent{Version: k.version}, Roots: k.site.Roots, Components: captured.Components,
+	}
+	if k.entry.ID != "" {
+		m.Parent = &checkpoint.Parent{ID: k.entry.ID, SHA256: k.entry.ManifestSHA256}
+	}
+	m.Stats.Files, m.Stats.PlainBytes = captured.Size()
+	m.Stats.NewBytes = tx.NewBytes()
+	m.Stats.DurationMS = time.Since(start).Milliseconds()
+	if err := k.own(); err != nil {
+		return err
+	}
+	sum, err := tx.Commit(ctx, m, k.guard)
+	if err != nil {
+		return err
+	}
+	k.latest = &capture.Previous{Manifest: m, Files: captured.Files}
+	k.entry, k.seq = m.Entry(sum), m.Seq
+	k.record.LastCheckpoint = m.ID
+	// The checkpoint is committed; what only points at it must not fail it.
+	if err := k.summarize(); err != nil {
+		k.log.Warn("summary not written", "error", err)
+	}
+	return nil
+}
+
+// own persists the epoch before the first commit in it, so that no later owner
+// takes the same.
+func (k *Keeper) own() error {
+	if k.record.Epoch == k.epoch && k.record.Session == k.site.ID {
+		return nil
+	}
+	k.record.Session, k.record.Epoch = k.site.ID, k.epoch
+	return session.Save(k.dir, k.record)
+}
+
+// guard reads the session's record again: a commit of an owner that was fenced
+// meanwhile must not happen.
+func (k *Keeper) guard() error {
+	now, err := session.Load(k.dir)
+	switch {
+	case err != nil:
+		return err
+	case now.Fence != nil && k.epoch < now.Fence.Epoch:
+		return fmt.Errorf("%w: epoch %d, by epoch %d", checkpoint.ErrFenced, k.epoch, now.Fence.Epoch)
+	case now.Epoch > k.epoch:
+		return fmt.Errorf("%w: this is epoch %d, the session is at %d", checkpoint.ErrFenced, k.epoch, now.Epoch)
+	}
+	return nil
+}
+
+// Summary is session-checkpoint.json: the newest commit of any session of a
+// directory.
+type Summary struct {
+	Session        string                      `json:"session"`
+	Checkpoint     checkpoint.ID               `json:"checkpoint"`
+	ManifestSHA256 checkpoint.Hash             `json:"manifest_sha256"`
+	Epoch          uint64                      `json:"epoch"`
+	Seq            uint64                      `json:"seq"`
+	Created        time.Time                   `json:"created"`
+	Dir            string                      `json:"dir"`
+	Components     map[string]checkpoint.State `json:"components"`
+}
+
+func (k *Keeper) summarize() error {
+	e := k.entry
+	b, err := json.Marshal(Summary{k.site.ID, e.ID, e.ManifestSHA256, e.Epoch, e.Seq, e.Created, k.site.Dir, e.Components})
+	if err != nil {
+		return fmt.Errorf("summary: %w", err)
+	}
+	if err := atomicfile.Write(filepath.Join(k.site.Dir, "session-checkpoint.json"), append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return session.Save(k.dir, k.record)
+}
+
+// readme is for the person who finds the directory.
+const readme = `This directory is written by helix-ckpt: checkpoints of desktop sessions.
+
+  helix-ckpt list                      what there is
+  helix-ckpt restore                   bring the latest back
+
+By hand, for a session S:
+  ls sessions/S/checkpoints            one manifest a checkpoint
+  zstd -dc sessions/S/checkpoints/ID.json.zst | jq .
+  zstd -dc sessions/S/packs/*.zst      the content, in chunks
+
+Delete nothing below sessions/ while helix-ckpt runs. The format is described
+in checkpoint/repository/FORMAT.md of its source.
+`
+
+func (k *Keeper) describe() error {
+	path := filepath.Join(k.site.Dir, "README")
+	if b, err := os.ReadFile(path); err == nil && string(b) == readme {
+		return nil
+	}
+	return atomicfile.Write(path, []byte(readme), 0o600)
+}
+
+func heads(c *checkpoint.Components) map[string]checkpoint.Head {
+	h := map[string]checkpoint.Head{}
+	for _, name := range checkpoint.Names() {
+		h[name] = c.Head(name)
+	}
+	return h
+}
+
+// nothing reports whether no component has anything to keep or to mend.
+func nothing(heads map[string]checkpoint.Head) bool {
+	for _, h := range heads {
+		if h.State != checkpoint.Absent {
+			return false
+		}
+	}
+	return true
+}

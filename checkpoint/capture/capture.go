@@ -1,0 +1,227 @@
+// Package capture reads a live session into the components of a checkpoint.
+//
+// Every component is read and proved by the package that knows it, and its
+// content streams into the repository. What cannot be had now is carried:
+//
+//	db.sqlite     captured ─┐                       ┌─ ok
+//	threads.db    busy ─────┼─ carried per file ────┼─ carried, from <id>
+//	agents' files captured ─┘                       └─ ok
+//	windows + layout          carried as one unit
+//
+// so that one busy file never costs the fresh state of the others, and a
+// checkpoint is always complete. Nothing here commits or decides when to
+// capture; the agent does.
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/repository"
+	"github.com/helixml/helix-ckpt/checkpoint/sway"
+	"github.com/helixml/helix-ckpt/checkpoint/zed"
+)
+
+// Patience is how long a capture waits for one database to hold still. A
+// threads.db saved every 50 ms was had within 1 s in 203 of 203 tries.
+const Patience = time.Second
+
+// Store is where content goes: a transaction of the repository.
+type Store interface {
+	// Put stores what r holds in chunks of chunkSize bytes.
+	Put(ctx context.Context, r io.Reader, chunkSize int) (checkpoint.Content, error)
+	// PutList stores a list.
+	PutList(ctx context.Context, entries []repository.Keyed) (checkpoint.List, error)
+}
+
+// Source is the session to capture.
+type Source struct {
+	// Roots are what logical paths are relative to.
+	Roots map[string]string
+	// Home is where the agents keep their conversations.
+	Home string
+	Zed  zed.Places
+	// Socket is the compositor's; "" when none was found.
+	Socket sway.Socket
+	// CarryDesk, when not "", says why windows and layout must be carried
+	// although a compositor answers: the decision about restoring onto it is
+	// open.
+	CarryDesk string
+}
+
+// Previous is the checkpoint that is carried from: the latest of the session.
+// A nil Previous has nothing to carry.
+type Previous struct {
+	Manifest *checkpoint.Manifest
+	// Files holds the files of each component by name, long lists resolved.
+	Files map[string][]checkpoint.File
+}
+
+// Capturer captures one session again and again. It remembers what it saw, so
+// that what has not moved since costs a stat. It is not safe for concurrent
+// use.
+type Capturer struct {
+	seen       map[string]database // by path
+	acceptance zed.Acceptance
+}
+
+// Forget drops what the Capturer remembers: to be called when what it captured
+// was not committed, since its content may be in no repository.
+func (c *Capturer) Forget() { c.seen = nil }
+
+// Captured is what Capture read.
+type Captured struct {
+	Components checkpoint.Components
+	// Files holds the files of each component by name, as Previous does.
+	Files map[string][]checkpoint.File
+}
+
+// Capture reads the session into store. Only what keeps every capture from
+// succeeding is an error: the store's own failures and the end of ctx.
+// Anything else is the state of a file or component.
+func (c *Capturer) Capture(ctx context.Context, src Source, prev *Previous, store Store) (Captured, error) {
+	if prev == nil {
+		prev = &Previous{Manifest: &checkpoint.Manifest{}}
+	}
+	r := run{Capturer: c, src: src, prev: prev, store: store, now: time.Now(), out: Captured{Files: map[string][]checkpoint.File{}}}
+	// The order matters: a thread or conversation that db.sqlite names must be
+	// in what is read after it.
+	if err := r.zed(ctx); err != nil {
+		return r.out, err
+	}
+	if err := r.conversations(ctx); err != nil {
+		return r.out, err
+	}
+	r.desk(ctx)
+	return r.out, ctx.Err()
+}
+
+// run is one capture.
+type run struct {
+	*Capturer
+	src   Source
+	prev  *Previous
+	store Store
+	now   time.Time
+	out   Captured
+}
+
+// storeError is a failure of the store, which ends the capture. The error of a
+// reader that the store was given is the file's and not the store's.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return e.err.Error() }
+func (e *storeError) Unwrap() error { return e.err }
+
+// put stores r, telling the store's failures from r's.
+func (r *run) put(ctx context.Context, from io.Reader) (checkpoint.Content, error) {
+	noted := &notedReader{from: from}
+	content, err := r.store.Put(ctx, noted, checkpoint.ChunkSize)
+	switch {
+	case err == nil:
+		return content, nil
+	case noted.err != nil:
+		return content, noted.err
+	}
+	return content, &storeError{err}
+}
+
+type notedReader struct {
+	from io.Reader
+	err  error
+}
+
+func (n *notedReader) Read(p []byte) (int, error) {
+	k, err := n.from.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.err = err
+	}
+	return k, err
+}
+
+// carried returns the earlier state of the file at the logical path, marked as
+// carried for the given reason, or failed when there is none.
+func (r *run) carried(component, logical string, kind checkpoint.Kind, reason error) checkpoint.File {
+	for _, f := range r.prev.Files[component] {
+		if f.Name() == logical && f.State.Usable() {
+			return r.carry(component, f, reason)
+		}
+	}
+	f := checkpoint.File{Kind: kind, State: checkpoint.Failed, Error: reason.Error()}
+	setName(&f, logical)
+	return f
+}
+
+// setName writes a logical path, which need not be UTF-8.
+func setName(f *checkpoint.File, logical string) {
+	if utf8.ValidString(logical) {
+		f.Path = logical
+	} else {
+		f.PathB64 = []byte(logical)
+	}
+}
+
+func (r *run) carry(component string, f checkpoint.File, reason error) checkpoint.File {
+	if f.State != checkpoint.Carried {
+		f.From = r.prev.Manifest.ID
+		if f.AsOf == nil {
+			f.AsOf = r.prev.Manifest.Components.Head(component).AsOf
+		}
+	}
+	f.State, f.Error = checkpoint.Carried, reason.Error()
+	return f
+}
+
+// fileSet notes the files of a component and stores them inline or, when there
+// are many, as a list.
+func (r *run) fileSet(ctx context.Context, component string, files []checkpoint.File) (checkpoint.FileSet, error) {
+	r.out.Files[component] = files
+	slices.SortFunc(files, func(a, b checkpoint.File) int { return strings.Compare(a.Name(), b.Name()) })
+	if len(files) <= checkpoint.MaxInlineFiles {
+		return checkpoint.FileSet{Files: files}, nil
+	}
+	entries := make([]repository.Keyed, len(files))
+	for i, f := range files {
+		entries[i] = repository.Keyed{Key: f.Name(), Value: f}
+	}
+	list, err := r.store.PutList(ctx, entries)
+	if err != nil {
+		return checkpoint.FileSet{}, fmt.Errorf("store the list of files: %w", err)
+	}
+	return checkpoint.FileSet{FileList: &list}, nil
+}
+
+// head describes a component made of files.
+func (r *run) head(files []checkpoint.File) checkpoint.Head {
+	states := make([]checkpoint.State, len(files))
+	var why string
+	for i, f := range files {
+		states[i] = f.State
+		if why == "" {
+			why = f.Error
+		}
+	}
+	h := checkpoint.NewHead(checkpoint.Combine(states), r.now)
+	h.Error = why
+	if h.State == checkpoint.Carried {
+		h.AsOf, h.From = oldest(files), files[0].From
+	}
+	return h
+}
+
+func oldest(files []checkpoint.File) *time.Time {
+	var at *time.Time
+	for _, f := range files {
+		if f.AsOf != nil && (at == nil || f.AsOf.Before(*at)) {
+			at = f.AsOf
+		}
+	}
+	return at
+}

@@ -1,0 +1,83 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/conversations"
+)
+
+// conversations captures the agents' files. They come after Zed's databases,
+// which point to them: content without a pointer heals, a pointer without
+// content does not.
+func (r *run) conversations(ctx context.Context) error {
+	sources, unread, err := conversations.List(ctx, r.src.Home)
+	if err != nil {
+		return err
+	}
+	before := map[string]checkpoint.File{}
+	for _, f := range r.prev.Files[checkpoint.NameConversations] {
+		before[f.Name()] = f
+	}
+	var files []checkpoint.File
+	seen := map[string]bool{}
+	for _, s := range sources {
+		f, err := r.conversation(ctx, s, before)
+		var fatal *storeError
+		switch {
+		case errors.As(err, &fatal) || (err != nil && ctx.Err() != nil):
+			return fmt.Errorf("capture %s: %w", s.Logical, err)
+		case errors.Is(err, fs.ErrNotExist): // it went after it was listed
+			continue
+		case err != nil:
+			f = r.carried(checkpoint.NameConversations, s.Logical, s.Kind, err)
+		}
+		files = append(files, f)
+		seen[s.Logical] = true
+	}
+	// What lies in a directory that cannot be read is not gone.
+	for name, f := range before {
+		for _, u := range unread {
+			if !seen[name] && f.State.Usable() && u.Covers(name) {
+				files = append(files, r.carry(checkpoint.NameConversations, f, u.Err))
+				seen[name] = true
+			}
+		}
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	head := r.head(files)
+	set, err := r.fileSet(ctx, checkpoint.NameConversations, files)
+	if err != nil {
+		return err
+	}
+	r.out.Components.Conversations = &checkpoint.Files{Head: head, FileSet: set}
+	return nil
+}
+
+// conversation captures one file, or takes it over when it has not moved since
+// it was captured whole.
+func (r *run) conversation(ctx context.Context, s conversations.Source, before map[string]checkpoint.File) (checkpoint.File, error) {
+	if f, ok := before[s.Logical]; ok && f.State == checkpoint.OK && f.Size == s.Size &&
+		int64(f.MtimeNS) == s.ModTime.UnixNano() && fs.FileMode(f.Mode) == s.Mode {
+		return f, nil
+	}
+	content, err := conversations.Open(s)
+	if err != nil {
+		return checkpoint.File{}, err
+	}
+	defer content.Close() //nolint:errcheck // read only
+	f := checkpoint.File{
+		Kind: s.Kind, State: checkpoint.OK, Mode: checkpoint.Mode(content.Mode), MtimeNS: checkpoint.MtimeNS(content.ModTime.UnixNano()),
+	}
+	setName(&f, s.Logical)
+	if content.Torn {
+		f.State = checkpoint.Partial
+	}
+	f.Content, err = r.put(ctx, content)
+	return f, err
+}

@@ -1,0 +1,48 @@
+package capture
+
+import (
+	"context"
+	"errors"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+)
+
+// desk captures windows and layout, or carries them as one unit: the leaves of
+// a layout mean something beside the windows of the same checkpoint only.
+func (r *run) desk(ctx context.Context) {
+	out := &r.out.Components
+	err := checkpoint.ErrNoCompositor
+	switch {
+	case r.src.CarryDesk != "":
+		err = errors.New(r.src.CarryDesk)
+	case r.src.Socket != "":
+		out.Windows, out.Layout, err = r.src.Socket.Snapshot(ctx, r.src.Roots)
+		if err == nil {
+			return
+		}
+	}
+	before := r.prev.Manifest.Components
+	if before.Windows == nil || before.Layout == nil {
+		out.Windows, out.Layout = nil, nil
+		if r.src.Socket != "" && r.src.CarryDesk == "" {
+			h := checkpoint.Head{V: checkpoint.ComponentVersion, State: checkpoint.Failed, Error: err.Error()}
+			out.Windows, out.Layout = &checkpoint.Windows{Head: h}, &checkpoint.Layout{Head: h}
+		}
+		return
+	}
+	windows, layout := *before.Windows, *before.Layout
+	windows.Head = r.carriedHead(windows.Head, err)
+	layout.Head = r.carriedHead(layout.Head, err)
+	out.Windows, out.Layout = &windows, &layout
+}
+
+func (r *run) carriedHead(h checkpoint.Head, why error) checkpoint.Head {
+	if h.State == checkpoint.Failed {
+		return h
+	}
+	if h.State != checkpoint.Carried {
+		h.From = r.prev.Manifest.ID
+	}
+	h.State, h.Error = checkpoint.Carried, why.Error()
+	return h
+}
