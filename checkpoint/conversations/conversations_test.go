@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const project = ".claude/projects/-home-retro-work-app/"
 
-func write(t testing.TB, home, rel, content string) string {
+func write(t *testing.T, home, rel, content string) string {
 	t.Helper()
 	name := filepath.Join(home, rel)
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
@@ -38,7 +38,7 @@ func write(t testing.TB, home, rel, content string) string {
 	return name
 }
 
-func list(t testing.TB, home string) ([]conversations.Source, []conversations.Unread) {
+func list(t *testing.T, home string) ([]conversations.Source, []conversations.Unread) {
 	t.Helper()
 	sources, unread, err := conversations.List(context.Background(), home)
 	if err != nil {
@@ -56,7 +56,7 @@ func names(sources []conversations.Source) []string {
 }
 
 // one returns the only conversation below home.
-func one(t testing.TB, home string) conversations.Source {
+func one(t *testing.T, home string) conversations.Source {
 	t.Helper()
 	sources, unread := list(t, home)
 	if len(sources) != 1 || len(unread) != 0 {
@@ -251,7 +251,7 @@ func TestATornLastLineIsLeftOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.Close()
+		defer r.Close() //nolint:errcheck // read only
 		b, err := io.ReadAll(r)
 		if err != nil || string(b) != c.want || r.Torn != c.torn || r.Size != int64(len(c.want)) {
 			t.Errorf("%.20q gave %d bytes of %d, torn %v, %v", c.content, len(b), r.Size, r.Torn, err)
@@ -267,7 +267,7 @@ func TestOtherFilesAreTakenToTheirEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer r.Close() //nolint:errcheck // read only
 	if b, err := io.ReadAll(r); err != nil || string(b) != "no newline" || r.Torn {
 		t.Errorf("%q, torn %v, %v", b, r.Torn, err)
 	}
@@ -319,7 +319,7 @@ func TestAFileThatChangesWhileItIsRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer r.Close()
+			defer r.Close() //nolint:errcheck // read only
 			first := make([]byte, 3)
 			if _, err := io.ReadFull(r, first); err != nil {
 				t.Fatal(err)
@@ -356,7 +356,7 @@ func TestAnyContent(t *testing.T) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		defer c.Close()
+		defer c.Close() //nolint:errcheck // read only
 		b, err := io.ReadAll(c)
 		if want := content[:strings.LastIndexByte(content, '\n')+1]; err != nil || string(b) != want || c.Torn != (want != content) {
 			r.Errorf("%d bytes of %d, torn %v, %v; want %d", len(b), len(content), c.Torn, err, len(want))

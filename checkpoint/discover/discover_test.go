@@ -19,7 +19,7 @@ type place struct {
 	env  map[string]string
 }
 
-func newPlace(t testing.TB) place {
+func newPlace(t *testing.T) place {
 	t.Helper()
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -34,7 +34,7 @@ func newPlace(t testing.TB) place {
 
 func (p place) path(rel string) string { return filepath.Join(p.root, rel) }
 
-func (p place) mkdir(t testing.TB, rel string) string {
+func (p place) mkdir(t *testing.T, rel string) string {
 	t.Helper()
 	if err := os.MkdirAll(p.path(rel), 0o700); err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func (p place) options() discover.Options {
 	return discover.Options{Env: func(k string) string { return p.env[k] }, Mounts: []string{p.path("workspace"), p.path("home/work")}}
 }
 
-func find(t testing.TB, o discover.Options) discover.Session {
+func find(t *testing.T, o discover.Options) discover.Session {
 	t.Helper()
 	s, err := discover.Find(o)
 	if err != nil {
@@ -56,7 +56,7 @@ func find(t testing.TB, o discover.Options) discover.Session {
 	return s
 }
 
-func value(t testing.TB, s discover.Session, name string) discover.Value {
+func value(t *testing.T, s discover.Session, name string) discover.Value {
 	t.Helper()
 	i := slices.IndexFunc(s.Values, func(v discover.Value) bool { return v.Name == name })
 	if i < 0 {

@@ -23,26 +23,27 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // world is a machine on which everything is right but Sway, which is none: a
 // test breaks one thing.
 type world struct {
+	t    *testing.T
 	root string
 	env  map[string]string
 }
 
 func newWorld(t *testing.T) world {
 	t.Helper()
-	root, err := os.MkdirTemp("", "doctor") // short enough for sockets
+	root, err := os.MkdirTemp("", "doctor") //nolint:usetesting // t.TempDir is too long for sockets
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(root) })
-	w := world{root, map[string]string{}}
+	w := world{t, root, map[string]string{}}
 	w.env["HOME"], w.env["XDG_RUNTIME_DIR"], w.env["WORKSPACE_DIR"] = w.path("home"), w.path("run"), w.path("work")
 	for _, dir := range []string{"home", "run", "work/.helix", zedDir + "/db/0-dev", zedDir + "/threads"} {
 		if err := os.MkdirAll(w.path(dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.copy(t, "../zed/testdata/db.sqlite", zedDir+"/db/0-dev/db.sqlite")
-	w.copy(t, "../zed/testdata/threads.db", zedDir+"/threads/threads.db")
+	w.copy("../zed/testdata/db.sqlite", zedDir+"/db/0-dev/db.sqlite")
+	w.copy("../zed/testdata/threads.db", zedDir+"/threads/threads.db")
 	return w
 }
 
@@ -50,44 +51,45 @@ const zedDir = "home/.local/share/zed"
 
 func (w world) path(rel string) string { return filepath.Join(w.root, rel) }
 
-func (w world) copy(t *testing.T, from, to string) {
-	t.Helper()
+// must fails the test on err, which is one of the test's own.
+func (w world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w world) copy(from, to string) {
 	b, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(w.path(to), b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	w.must(err)
+	w.must(os.WriteFile(w.path(to), b, 0o600))
 }
 
-func (w world) diagnose(t *testing.T) []Finding {
-	t.Helper()
-	s, err := Find(Options{Env: func(k string) string { return w.env[k] }, Mounts: []string{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Diagnose(t.Context(), s)
-}
-
-func runSQL(t *testing.T, db, sql string) {
-	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), "sqlite3", db, sql).CombinedOutput(); err != nil {
-		t.Fatalf("sqlite3 (apt install sqlite3): %v: %s", err, out)
-	}
-}
+func (w world) write(rel, content string)          { w.must(os.WriteFile(w.path(rel), []byte(content), 0o600)) }
+func (w world) mkdir(rel string)                   { w.must(os.MkdirAll(w.path(rel), 0o700)) }
+func (w world) remove(rel string)                  { w.must(os.RemoveAll(w.path(rel))) }
+func (w world) chmod(rel string, mode os.FileMode) { w.must(os.Chmod(w.path(rel), mode)) }
+func (w world) symlink(target, rel string)         { w.must(os.Symlink(target, w.path(rel))) }
 
 // staleSocket leaves what a process leaves that is killed while it listens.
-func staleSocket(t *testing.T, path string) {
-	t.Helper()
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
+func (w world) staleSocket(rel string) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: w.path(rel), Net: "unix"})
+	w.must(err)
 	l.SetUnlinkOnClose(false)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
+	w.must(l.Close())
+}
+
+func (w world) sql(rel, sql string) {
+	out, err := exec.CommandContext(w.t.Context(), "sqlite3", w.path(rel), sql).CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("sqlite3 (apt install sqlite3): %v: %s", err, out)
 	}
+}
+
+func (w world) diagnose() []Finding {
+	s, err := Find(Options{Env: func(k string) string { return w.env[k] }, Mounts: []string{}})
+	w.must(err)
+	return Diagnose(w.t.Context(), s)
 }
 
 // usual are the findings in a world where only Sway and the agent are missing.
@@ -98,7 +100,7 @@ func isUsual(f Finding) bool {
 
 func TestDoctorFindsNothingWrongWhereNothingIs(t *testing.T) {
 	t.Parallel()
-	findings := newWorld(t).diagnose(t)
+	findings := newWorld(t).diagnose()
 	for _, f := range findings {
 		if !isUsual(f) {
 			t.Errorf("%+v", f)
@@ -120,88 +122,81 @@ func TestDoctorNamesWhatIsWrongAndHowToMendIt(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
-		spoil  func(t *testing.T, w world)
+		spoil  func(w world)
 		level  Level
 		what   string
 		detail string
 	}{
-		{"golden build", func(_ *testing.T, w world) { w.env["HELIX_GOLDEN_BUILD"] = "1" }, Warn, "mode", "golden"},
-		{"directory is a file", func(t *testing.T, w world) {
-			remove(t, w.path("work/.helix"))
-			write(t, w.path("work/.helix"), "")
+		{"golden build", func(w world) { w.env["HELIX_GOLDEN_BUILD"] = "1" }, Warn, "mode", "golden"},
+		{"directory is a file", func(w world) {
+			w.remove("work/.helix")
+			w.write("work/.helix", "")
 		}, Problem, "directory", "no directory"},
-		{"directory open to others", func(t *testing.T, w world) { chmod(t, w.path("work/.helix"), 0o755) }, Warn, "directory", "mode 0755"},
-		{"directory below a file", func(t *testing.T, w world) {
-			write(t, w.path("file"), "")
+		{"directory open to others", func(w world) { w.chmod("work/.helix", 0o755) }, Warn, "directory", "mode 0755"},
+		{"directory below a file", func(w world) {
+			w.write("file", "")
 			w.env["HELIX_CKPT_DIR"] = w.path("file/helix")
 		}, Problem, "directory", "not a directory"},
-		{"directory in memory", func(t *testing.T, w world) {
-			dir, err := os.MkdirTemp("/dev/shm", "doctor")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { os.RemoveAll(dir) })
+		{"directory in memory", func(w world) {
+			dir, err := os.MkdirTemp("/dev/shm", "doctor") //nolint:usetesting // in memory
+			w.must(err)
+			w.t.Cleanup(func() { os.RemoveAll(dir) })
 			w.env["HELIX_CKPT_DIR"] = dir
 		}, Warn, "disk", "in memory"},
-		{"no workspace", func(_ *testing.T, w world) { delete(w.env, "WORKSPACE_DIR") }, Warn, "workspace", "no persistent directory"},
-		{"workspace not mounted", func(_ *testing.T, w world) { w.env["WORKSPACE_DIR"] = w.path("gone") }, Problem, "workspace", "no such file"},
-		{"session.json is damaged", func(t *testing.T, w world) {
-			mkdir(t, session.Dir(w.path("work/.helix"), "default"))
-			write(t, filepath.Join(session.Dir(w.path("work/.helix"), "default"), "session.json"), "{")
+		{"no workspace", func(w world) { delete(w.env, "WORKSPACE_DIR") }, Warn, "workspace", "no persistent directory"},
+		{"workspace not mounted", func(w world) { w.env["WORKSPACE_DIR"] = w.path("gone") }, Problem, "workspace", "no such file"},
+		{"session.json is damaged", func(w world) {
+			w.mkdir("work/.helix/sessions/default")
+			w.write("work/.helix/sessions/default/session.json", "{")
 		}, Problem, "owner", "session.json"},
-		{"fenced", func(t *testing.T, w world) {
-			dir := session.Dir(w.path("work/.helix"), "default")
-			mkdir(t, dir)
-			if err := session.Save(dir, session.Record{Session: "default", Epoch: 3, Fence: &session.Fence{Epoch: 4}}); err != nil {
-				t.Fatal(err)
-			}
+		{"fenced", func(w world) {
+			w.mkdir("work/.helix/sessions/default")
+			w.must(session.Save(w.path("work/.helix/sessions/default"), session.Record{Session: "default", Epoch: 3, Fence: &session.Fence{Epoch: 4}}))
 		}, Warn, "owner", "fenced by 4"},
-		{"no runtime directory", func(_ *testing.T, w world) { w.env["XDG_RUNTIME_DIR"] = w.path("gone") }, Problem, "runtime directory", "does not exist"},
-		{"runtime directory open to others", func(t *testing.T, w world) { chmod(t, w.path("run"), 0o755) }, Warn, "runtime directory", "mode 0755"},
-		{"socket path too long", func(_ *testing.T, w world) {
+		{"no runtime directory", func(w world) { w.env["XDG_RUNTIME_DIR"] = w.path("gone") }, Problem, "runtime directory", "does not exist"},
+		{"runtime directory open to others", func(w world) { w.chmod("run", 0o755) }, Warn, "runtime directory", "mode 0755"},
+		{"socket path too long", func(w world) {
 			w.env["HELIX_CKPT_SOCKET"] = "/" + strings.Repeat("s", maxSocketPath)
 		}, Warn, "agent's socket", "108 bytes"},
-		{"socket of a dead agent", func(t *testing.T, w world) { staleSocket(t, w.path("run/helix-ckpt.sock")) }, Warn, "agent's socket", "left behind"},
-		{"no Sway", func(*testing.T, world) {}, Problem, "compositor", "no compositor"},
-		{"socket of a dead Sway", func(t *testing.T, w world) { staleSocket(t, w.path("run/sway.socket")) }, Warn, "compositor", "left behind"},
-		{"SWAYSOCK of a dead Sway", func(t *testing.T, w world) {
-			staleSocket(t, w.path("x"))
+		{"socket of a dead agent", func(w world) { w.staleSocket("run/helix-ckpt.sock") }, Warn, "agent's socket", "left behind"},
+		{"no Sway", func(world) {}, Problem, "compositor", "no compositor"},
+		{"socket of a dead Sway", func(w world) { w.staleSocket("run/sway.socket") }, Warn, "compositor", "left behind"},
+		{"SWAYSOCK of a dead Sway", func(w world) {
+			w.staleSocket("x")
 			w.env["SWAYSOCK"] = w.path("x")
 		}, Warn, "compositor", "left behind"},
-		{"stateless Zed", func(_ *testing.T, w world) { w.env["ZED_STATELESS"] = "1" }, Problem, "zed", "keeps nothing"},
-		{"Zed never ran", func(t *testing.T, w world) { remove(t, w.path(zedDir)) }, Warn, "zed", "does not exist"},
-		{"no database", func(t *testing.T, w world) { remove(t, w.path(zedDir+"/db")) }, Warn, "zed", "holds no database"},
-		{"link to nothing", func(t *testing.T, w world) {
-			remove(t, w.path(zedDir))
-			symlink(t, w.path("unmounted"), w.path(zedDir))
+		{"stateless Zed", func(w world) { w.env["ZED_STATELESS"] = "1" }, Problem, "zed", "keeps nothing"},
+		{"Zed never ran", func(w world) { w.remove(zedDir) }, Warn, "zed", "does not exist"},
+		{"no database", func(w world) { w.remove(zedDir + "/db") }, Warn, "zed", "holds no database"},
+		{"link to nothing", func(w world) {
+			w.remove(zedDir)
+			w.symlink(w.path("unmounted"), zedDir)
 		}, Problem, "zed", "leads to nothing"},
-		{"a second channel", func(t *testing.T, w world) {
-			mkdir(t, w.path(zedDir+"/db/0-stable"))
-			w.copy(t, "../zed/testdata/db.sqlite", zedDir+"/db/0-stable/db.sqlite")
+		{"a second channel", func(w world) {
+			w.mkdir(zedDir + "/db/0-stable")
+			w.copy("../zed/testdata/db.sqlite", zedDir+"/db/0-stable/db.sqlite")
 		}, Warn, "zed", "other channels"},
-		{"databases unreadable", func(t *testing.T, w world) {
-			remove(t, w.path(zedDir+"/db"))
-			write(t, w.path(zedDir+"/db"), "")
+		{"databases unreadable", func(w world) {
+			w.remove(zedDir + "/db")
+			w.write(zedDir+"/db", "")
 		}, Problem, "zed", "not a directory"},
-		{"damaged database", func(t *testing.T, w world) {
-			write(t, w.path(zedDir+"/threads/threads.db"), strings.Repeat("no database", 1000))
+		{"damaged database", func(w world) {
+			w.write(zedDir+"/threads/threads.db", strings.Repeat("no database", 1000))
 		}, Problem, "zed", "threads.db"},
-		{"Zed is starting", func(t *testing.T, w world) {
-			runSQL(t, w.path(zedDir+"/db/0-dev/db.sqlite"), "UPDATE kv_store SET value = 'new' WHERE key = 'session_id'")
+		{"Zed is starting", func(w world) {
+			w.sql(zedDir+"/db/0-dev/db.sqlite", "UPDATE kv_store SET value = 'new' WHERE key = 'session_id'")
 		}, Warn, "zed", "no windows yet"},
-		{"conversations not mounted", func(t *testing.T, w world) { symlink(t, w.path("unmounted"), w.path("home/.claude")) }, Problem, "conversations", "carried"},
-		{"clock behind the files", func(t *testing.T, w world) {
+		{"conversations not mounted", func(w world) { w.symlink(w.path("unmounted"), "home/.claude") }, Problem, "conversations", "carried"},
+		{"clock behind the files", func(w world) {
 			later := time.Now().Add(time.Hour)
-			if err := os.Chtimes(w.path(zedDir+"/threads/threads.db"), later, later); err != nil {
-				t.Fatal(err)
-			}
+			w.must(os.Chtimes(w.path(zedDir+"/threads/threads.db"), later, later))
 		}, Warn, "clock", "threads.db"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			c.spoil(t, w)
-			findings := w.diagnose(t)
+			c.spoil(w)
+			findings := w.diagnose()
 			i := slices.IndexFunc(findings, func(f Finding) bool {
 				return f.Level == c.level && f.What == c.what && strings.Contains(f.Detail, c.detail)
 			})
@@ -271,14 +266,14 @@ func TestDoctorSeesThatZedRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	running := func(f Finding) bool { return f.What == "zed" && strings.Contains(f.Detail, "Zed is running") }
-	if findings := w.diagnose(t); !slices.ContainsFunc(findings, running) {
+	if findings := w.diagnose(); !slices.ContainsFunc(findings, running) {
 		t.Errorf("not seen: %+v", findings)
 	}
 	in.Close()
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if findings := w.diagnose(t); slices.ContainsFunc(findings, running) {
+	if findings := w.diagnose(); slices.ContainsFunc(findings, running) {
 		t.Errorf("seen after it ended: %+v", findings)
 	}
 }
@@ -343,40 +338,5 @@ func TestAClockThatIsNotSetIsAProblem(t *testing.T) {
 	d.clock(t.Context())
 	if len(d.findings) != 1 || d.findings[0].Level != Problem {
 		t.Errorf("%+v", d.findings)
-	}
-}
-
-func write(t *testing.T, name, content string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func mkdir(t *testing.T, name string) {
-	t.Helper()
-	if err := os.MkdirAll(name, 0o700); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func remove(t *testing.T, name string) {
-	t.Helper()
-	if err := os.RemoveAll(name); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func chmod(t *testing.T, name string, mode os.FileMode) {
-	t.Helper()
-	if err := os.Chmod(name, mode); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func symlink(t *testing.T, target, name string) {
-	t.Helper()
-	if err := os.Symlink(target, name); err != nil {
-		t.Fatal(err)
 	}
 }

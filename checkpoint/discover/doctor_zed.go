@@ -66,7 +66,7 @@ func (d *doctor) database(ctx context.Context, path string, inspect func(*sqlite
 		d.ok(what, "%s is open: Zed is running, so a restore of it would be refused", path)
 	}
 	detail, err := look(ctx, path, inspect)
-	var unsettled *zed.Unsettled
+	var unsettled *zed.UnsettledError
 	switch {
 	case err == nil:
 		d.ok(what, "%s: %s", path, detail)
@@ -110,7 +110,7 @@ func inspectWorkspace(conn *sqlite3.Conn) (string, error) {
 		}
 	}
 	if f.Starting() {
-		return "", &zed.Unsettled{Pointer: f.Pointer}
+		return "", &zed.UnsettledError{Pointer: f.Pointer}
 	}
 	return fmt.Sprintf("%d windows, %d tabs (%d with unsaved text), %d conversations named", len(f.Windows), tabs, dirty, len(f.Threads)), nil
 }

@@ -11,9 +11,9 @@ import (
 // 0.2 s before it writes them.
 const SettleTime = 500 * time.Millisecond
 
-// Unsettled says why a sound snapshot of db.sqlite is not one to keep: Zed is
+// UnsettledError says why a sound snapshot of db.sqlite is not one to keep: Zed is
 // in the middle of writing. The remedy is to look again a little later.
-type Unsettled struct {
+type UnsettledError struct {
 	// Pointer is the session that the database points to and that has no
 	// windows, "" if that is not what is wrong. Zed sets the pointer as it
 	// starts and saves its windows seconds later; a restore of what lies
@@ -23,7 +23,7 @@ type Unsettled struct {
 	Items []Item
 }
 
-func (u *Unsettled) Error() string {
+func (u *UnsettledError) Error() string {
 	var why []string
 	if u.Pointer != "" {
 		why = append(why, fmt.Sprintf("it points to session %s, which has no windows yet (is Zed starting?)", u.Pointer))
@@ -48,14 +48,14 @@ type Acceptance struct {
 
 // Accept judges a snapshot seen at now: its pointer has windows, or none are
 // expected because there are none at all, and every editor tab has its row of
-// editors. Otherwise the error is an *Unsettled.
+// editors. Otherwise the error is an *UnsettledError.
 //
 // Tabs that have had no text for SettleTime are not about to get it: Zed lists
 // editors over several files and never saves them, and they must not keep a
 // session from being checkpointed. The pointer knows no such exception.
 func (a *Acceptance) Accept(f WorkspaceFacts, now time.Time) error {
 	since := make(map[Item]time.Time, len(f.Orphans))
-	var u Unsettled
+	var u UnsettledError
 	for _, item := range f.Orphans {
 		first, seen := a.since[item]
 		if !seen {

@@ -28,7 +28,7 @@ import (
 // filled with rows of every kind.
 const session = "6f2b6a2e-3c1f-4b53-9a3d-0d7a2f6f9a11"
 
-func copyOf(t testing.TB, name string) string {
+func copyOf(t *testing.T, name string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
@@ -41,7 +41,7 @@ func copyOf(t testing.TB, name string) string {
 	return to
 }
 
-func open(t testing.TB, name string) *sqlite3.Conn {
+func open(t *testing.T, name string) *sqlite3.Conn {
 	t.Helper()
 	conn, err := sqlite3.Open(name)
 	if err != nil {
@@ -51,7 +51,7 @@ func open(t testing.TB, name string) *sqlite3.Conn {
 	return conn
 }
 
-func exec1(t testing.TB, conn *sqlite3.Conn, sql string) {
+func exec1(t *testing.T, conn *sqlite3.Conn, sql string) {
 	t.Helper()
 	if err := conn.Exec(sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
@@ -78,7 +78,7 @@ func roots() map[string]string {
 	return map[string]string{"$HOME": "/home/retro", "$WORKSPACE": "/home/retro/work"}
 }
 
-func inspect(t testing.TB, conn *sqlite3.Conn) zed.WorkspaceFacts {
+func inspect(t *testing.T, conn *sqlite3.Conn) zed.WorkspaceFacts {
 	t.Helper()
 	f, err := zed.InspectWorkspace(conn, roots())
 	if err != nil {
@@ -201,7 +201,7 @@ func TestAccept(t *testing.T) {
 	type look struct {
 		after  time.Duration
 		change string
-		want   *zed.Unsettled
+		want   *zed.UnsettledError
 	}
 	for _, c := range []struct {
 		name  string
@@ -209,23 +209,23 @@ func TestAccept(t *testing.T) {
 	}{
 		{"as Zed leaves it", []look{{0, ``, nil}}},
 		{"Zed has just started: the pointer is ahead of the windows, for as long as it takes", []look{
-			{0, `UPDATE kv_store SET value = 'new' WHERE key = 'session_id'`, &zed.Unsettled{Pointer: "new"}},
-			{time.Hour, ``, &zed.Unsettled{Pointer: "new"}},
+			{0, `UPDATE kv_store SET value = 'new' WHERE key = 'session_id'`, &zed.UnsettledError{Pointer: "new"}},
+			{time.Hour, ``, &zed.UnsettledError{Pointer: "new"}},
 			{time.Second, `UPDATE workspaces SET session_id = 'new' WHERE workspace_id = 1`, nil},
 		}},
 		{"a first start: no windows at all", []look{{0, `PRAGMA foreign_keys = on; DELETE FROM workspaces`, nil}}},
 		{"no pointer", []look{{0, `DELETE FROM kv_store WHERE key = 'session_id'`, nil}}},
 		{"a tab before its text, and one that never gets any", []look{
-			{0, lose(orphan), &zed.Unsettled{Items: []zed.Item{orphan}}},
-			{unsettled, ``, &zed.Unsettled{Items: []zed.Item{orphan}}},
+			{0, lose(orphan), &zed.UnsettledError{Items: []zed.Item{orphan}}},
+			{unsettled, ``, &zed.UnsettledError{Items: []zed.Item{orphan}}},
 			{settled - unsettled, ``, nil},
-			{time.Second, lose(other), &zed.Unsettled{Items: []zed.Item{other}}},
+			{time.Second, lose(other), &zed.UnsettledError{Items: []zed.Item{other}}},
 			{settled, ``, nil},
 		}},
 		{"a tab that loses its text again", []look{
-			{0, lose(orphan), &zed.Unsettled{Items: []zed.Item{orphan}}},
+			{0, lose(orphan), &zed.UnsettledError{Items: []zed.Item{orphan}}},
 			{settled, `INSERT INTO editors (item_id, workspace_id) VALUES (4294967797, 1)`, nil},
-			{settled, lose(orphan), &zed.Unsettled{Items: []zed.Item{orphan}}},
+			{settled, lose(orphan), &zed.UnsettledError{Items: []zed.Item{orphan}}},
 		}},
 		{"a tab of another session", []look{{0, `INSERT INTO items VALUES (9, 4, 1, 'Editor', 0, 1, 0)`, nil}}},
 	} {
@@ -238,7 +238,7 @@ func TestAccept(t *testing.T) {
 				exec1(t, conn, l.change)
 				now = now.Add(l.after)
 				err := a.Accept(inspect(t, conn), now)
-				var got *zed.Unsettled
+				var got *zed.UnsettledError
 				errors.As(err, &got)
 				if !reflect.DeepEqual(got, l.want) {
 					t.Errorf("look %d: unsettled %+v (%v), want %+v", i, got, err, l.want)
@@ -486,7 +486,7 @@ func TestDamagedDatabasesGiveFactsOrAnError(t *testing.T) {
 		if err != nil {
 			return
 		}
-		defer conn.Close()
+		defer conn.Close() //nolint:errcheck // read only
 		if facts, err := zed.InspectWorkspace(conn, roots()); err == nil {
 			if _, err := json.Marshal(facts); err != nil {
 				t.Error(err)
