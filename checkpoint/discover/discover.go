@@ -82,9 +82,10 @@ type Session struct {
 
 // Value is one setting and what decided it.
 type Value struct {
-	Name, Value string
-	// From is "flag --x", "$VARIABLE", "found" or "default".
-	From string
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	// From is as in "flag --dir", "$WORKSPACE_DIR", "found" or "default".
+	From string `json:"from"`
 }
 
 // finder carries the options through the steps of Find.
@@ -201,7 +202,7 @@ func (f finder) workspace() error {
 		}
 	}
 	if value == "" {
-		f.set("workspace", "", "default")
+		f.set("workspace", "", "none found")
 		return nil
 	}
 	dir, err := f.path("workspace", value, from)
