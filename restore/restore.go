@@ -31,13 +31,15 @@ import (
 	"github.com/helixml/helix-ckpt/restore/files"
 )
 
-// ErrMapNeeded: the data names paths below a root that has moved since, so it
-// cannot be restored as it is. The message gives the map that would do.
-var ErrMapNeeded = errors.New("a directory has moved")
-
-// ErrUnfinished: the journal holds a restore that has not ended. Recover, and
-// Resume where it says so, come first.
-var ErrUnfinished = fmt.Errorf("%w: an earlier restore has not ended", checkpoint.ErrBusy)
+// Errors that a caller acts on, besides those of package checkpoint.
+var (
+	// ErrMapNeeded: the data names paths below a root that has moved since, so
+	// it cannot be restored as it is. The message gives the map that would do.
+	ErrMapNeeded = errors.New("a directory has moved")
+	// ErrUnfinished: the journal holds a restore that has not ended. Recover,
+	// and Resume where it says so, come first.
+	ErrUnfinished = fmt.Errorf("%w: an earlier restore has not ended", checkpoint.ErrBusy)
+)
 
 // Source is where checkpoints come from: a repository.
 type Source interface {

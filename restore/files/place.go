@@ -139,9 +139,8 @@ func anchor(path, top string) (string, error) {
 	}
 	for len(dir) > len(top) {
 		up := filepath.Dir(dir)
-		v, err := volumeOf(up)
-		if err != nil || v != vol || unix.Access(up, unix.W_OK|unix.X_OK) != nil {
-			break
+		if v, err := volumeOf(up); err != nil || v != vol || unix.Access(up, unix.W_OK|unix.X_OK) != nil {
+			return dir, nil //nolint:nilerr // a directory that cannot be looked at is one not to go up to
 		}
 		dir = up
 	}
