@@ -11,6 +11,11 @@
 // restore goes on and can be attached to again by its request id, and an
 // import keeps what has arrived.
 //
+// A socket lies at the path asked for, however long that is. sockaddr_un holds
+// 107 bytes; a longer path is bound and dialed through /proc/self/fd (see
+// shortPath). A foreign client, which cannot do that, changes into the socket's
+// directory and dials "unix:NAME".
+//
 // A call that this program does not have yet answers UNIMPLEMENTED.
 package rpc
 
