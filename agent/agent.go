@@ -50,6 +50,8 @@ type Agent struct {
 	o    Options
 	log  *slog.Logger
 	jobs chan job
+	// ended is closed when no job is taken any more.
+	ended chan struct{}
 
 	// The loop's own.
 	sched    schedule.Schedule
@@ -107,7 +109,7 @@ func Run(ctx context.Context, site discover.Session, o Options) error {
 
 func newAgent(k *Keeper, o Options) *Agent {
 	a := &Agent{
-		k: k, o: o, log: o.Log, jobs: make(chan job), mode: o.Restore, deskSeen: make(chan struct{}, 1),
+		k: k, o: o, log: o.Log, jobs: make(chan job), ended: make(chan struct{}), mode: o.Restore, deskSeen: make(chan struct{}, 1),
 		sched:     schedule.Schedule{Interval: o.Interval, Quiet: o.Quiet},
 		transfers: newTransfers(k),
 	}
@@ -130,6 +132,8 @@ func (a *Agent) run(ctx context.Context) error {
 	deskDone := make(chan struct{})
 	go func() { defer close(deskDone); a.watchDesk(desk) }()
 	defer func() { stop(); <-deskDone }()
+	defer close(a.ended)
+	a.k.record.AgentPID, a.k.record.Started = os.Getpid(), a.view.Started
 
 	if err := a.start(ctx); err != nil {
 		return err
@@ -186,6 +190,8 @@ func (a *Agent) checkpoint(ctx context.Context, reason string) {
 // status.
 func (a *Agent) take(ctx context.Context, r Request) (Result, error) {
 	start, before := time.Now(), cpuTime()
+	accepted := a.desk.accepted
+	r.Desk = &accepted
 	result, err := a.k.Checkpoint(ctx, r)
 	a.sched.Done(start, time.Now(), cpuTime()-before)
 	a.mu.Lock()
@@ -246,6 +252,9 @@ func (a *Agent) perform(ctx context.Context, j job) {
 	j.do(ctx)
 }
 
+// errStopping: the agent takes no more work.
+var errStopping = errors.New("the agent is stopping")
+
 // submit has the loop do something, and returns when it is done. The end of
 // ctx takes back what has not begun.
 func (a *Agent) submit(ctx context.Context, do func(context.Context)) error {
@@ -254,6 +263,8 @@ func (a *Agent) submit(ctx context.Context, do func(context.Context)) error {
 	case a.jobs <- j:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-a.ended:
+		return errStopping
 	}
 	<-j.done
 	return nil
@@ -338,6 +349,10 @@ func (a *Agent) state(s rpc.SessionState) {
 	a.view.State = s
 	view := a.view
 	a.mu.Unlock()
+	a.k.record.State = string(s)
+	if err := a.k.save(); err != nil {
+		a.log.Warn("session record not written", "error", err)
+	}
 	status := session.Status{Session: view.Session, State: string(s), Since: time.Now().UTC(), PID: view.AgentPID, Epoch: a.k.epoch, LastCheckpoint: a.k.entry.ID}
 	if view.Components != nil {
 		status.Components = map[string]checkpoint.State{}

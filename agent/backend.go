@@ -29,7 +29,6 @@ func (a *Agent) Create(ctx context.Context, r rpc.CreateRequest) (rpc.Created, e
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(loop, cancel)()
-		a.tendDesk(ctx)
 		result, err = a.take(ctx, Request{Reason: r.Reason, Pin: r.Pin, RequestID: r.RequestID})
 	})
 	if submitErr != nil {

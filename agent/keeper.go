@@ -144,8 +144,8 @@ type Request struct {
 	Pin    bool
 	// RequestID, when not empty, makes the request idempotent.
 	RequestID string
-	// CarryDesk, when not empty, says why windows and layout are not captured.
-	CarryDesk string
+	// Desk is the life of the compositor that may be captured; nil is any.
+	Desk *checkpoint.Compositor
 }
 
 // digest tells requests with the same id apart.
@@ -188,7 +188,7 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	defer tx.Abort()
-	src, err := k.source(ctx, r.CarryDesk)
+	src, err := k.source(ctx, r.Desk)
 	if err != nil {
 		return Result{}, err
 	}
@@ -247,16 +247,17 @@ func (k *Keeper) repeated(ctx context.Context, r Request) (Result, bool, error) 
 
 // source looks again where everything is: Zed's channel and the compositor may
 // have come since.
-func (k *Keeper) source(ctx context.Context, carryDesk string) (capture.Source, error) {
+func (k *Keeper) source(ctx context.Context, desk *checkpoint.Compositor) (capture.Source, error) {
 	places, err := zed.Find(k.site.Zed.Data, k.site.Zed.Config)
 	if err != nil {
-		return capture.Source{}, err
+		// What was found stands in places; what was not is carried.
+		k.log.Warn("Zed's places cannot be read", "error", err)
 	}
 	socket, _, err := k.compositor(ctx)
 	if err != nil && ctx.Err() != nil {
 		return capture.Source{}, ctx.Err()
 	}
-	return capture.Source{Roots: k.site.Roots, Home: k.site.Home, Zed: places, Socket: socket, CarryDesk: carryDesk}, nil
+	return capture.Source{Roots: k.site.Roots, Home: k.site.Home, Zed: places, Socket: socket, Desk: desk}, nil
 }
 
 // compositor returns the Sway that answers now: the one seen last while it does,
@@ -307,9 +308,14 @@ func (k *Keeper) commit(ctx context.Context, tx *repository.Tx, r Request, start
 // own persists the epoch before the first commit in it, so that no later owner
 // takes the same.
 func (k *Keeper) own() error {
-	if k.record.Epoch == k.epoch && k.record.Session == k.site.ID {
+	if k.record.Epoch == k.epoch {
 		return nil
 	}
+	return k.save()
+}
+
+// save writes the session's record.
+func (k *Keeper) save() error {
 	k.record.Session, k.record.Epoch = k.site.ID, k.epoch
 	return session.Save(k.dir, k.record)
 }
@@ -351,7 +357,7 @@ func (k *Keeper) summarize() error {
 	if err := atomicfile.Write(filepath.Join(k.site.Dir, "session-checkpoint.json"), append(b, '\n'), 0o600); err != nil {
 		return err
 	}
-	return session.Save(k.dir, k.record)
+	return k.save()
 }
 
 // readme is for the person who finds the directory.

@@ -50,10 +50,10 @@ type Source struct {
 	Zed  zed.Places
 	// Socket is the compositor's; "" when none was found.
 	Socket sway.Socket
-	// CarryDesk, when not "", says why windows and layout must be carried
-	// although a compositor answers: the decision about restoring onto it is
-	// open.
-	CarryDesk string
+	// Desk, when not nil, is the one life of the compositor whose windows are
+	// captured: those of another one are still to be restored onto it, and are
+	// carried.
+	Desk *checkpoint.Compositor
 }
 
 // Previous is the checkpoint that is carried from: the latest of the session.

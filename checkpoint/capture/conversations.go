@@ -47,10 +47,19 @@ func (r *run) conversations(ctx context.Context) error {
 			}
 		}
 	}
-	if len(files) == 0 {
+	if len(files) == 0 && len(unread) == 0 {
 		return nil
 	}
 	head := r.head(files)
+	if len(unread) > 0 {
+		// Something may be there that nobody has seen.
+		if head.State == checkpoint.OK {
+			head.State = checkpoint.Partial
+		} else if head.State == checkpoint.Absent {
+			head.State = checkpoint.Failed
+		}
+		head.Error = fmt.Sprintf("%s: %v", unread[0].Logical, unread[0].Err)
+	}
 	set, err := r.fileSet(ctx, checkpoint.NameConversations, files)
 	if err != nil {
 		return err

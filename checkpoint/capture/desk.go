@@ -12,19 +12,15 @@ import (
 func (r *run) desk(ctx context.Context) {
 	out := &r.out.Components
 	err := checkpoint.ErrNoCompositor
-	switch {
-	case r.src.CarryDesk != "":
-		err = errors.New(r.src.CarryDesk)
-	case r.src.Socket != "":
-		out.Windows, out.Layout, err = r.src.Socket.Snapshot(ctx, r.src.Roots)
-		if err == nil {
+	if r.src.Socket != "" {
+		if out.Windows, out.Layout, err = r.snapshot(ctx); err == nil {
 			return
 		}
 	}
 	before := r.prev.Manifest.Components
 	if before.Windows == nil || before.Layout == nil {
 		out.Windows, out.Layout = nil, nil
-		if r.src.Socket != "" && r.src.CarryDesk == "" {
+		if !errors.Is(err, errOtherDesk) && !errors.Is(err, checkpoint.ErrNoCompositor) {
 			h := checkpoint.Head{V: checkpoint.ComponentVersion, State: checkpoint.Failed, Error: err.Error()}
 			out.Windows, out.Layout = &checkpoint.Windows{Head: h}, &checkpoint.Layout{Head: h}
 		}
@@ -34,6 +30,17 @@ func (r *run) desk(ctx context.Context) {
 	windows.Head = r.carriedHead(windows.Head, err)
 	layout.Head = r.carriedHead(layout.Head, err)
 	out.Windows, out.Layout = &windows, &layout
+}
+
+// errOtherDesk is why the desk of a compositor is not captured yet.
+var errOtherDesk = errors.New("Sway is another one than before, and its windows are still to be restored")
+
+func (r *run) snapshot(ctx context.Context) (*checkpoint.Windows, *checkpoint.Layout, error) {
+	windows, layout, err := r.src.Socket.Snapshot(ctx, r.src.Roots)
+	if err == nil && r.src.Desk != nil && !layout.Compositor.Same(*r.src.Desk) {
+		err = errOtherDesk
+	}
+	return windows, layout, err
 }
 
 func (r *run) carriedHead(h checkpoint.Head, why error) checkpoint.Head {

@@ -132,7 +132,7 @@ func (a *app) fromEnvironment(flags *pflag.FlagSet) error {
 
 func isDiscovered(flag string) bool {
 	switch flag {
-	case "dir", "session", "workspace", "zed-data-dir", "zed-config-dir", "sway-socket":
+	case "dir", "session", "workspace", "zed-data-dir", "zed-config-dir", "sway-socket", "socket":
 		return true
 	}
 	return false
