@@ -20,7 +20,7 @@ func Openers(path string) []int {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		fds, _ := os.ReadDir(dir) //nolint:errcheck // somebody else's process has none for us
+		fds, _ := os.ReadDir(dir) // somebody else's process has none for us
 		for _, fd := range fds {
 			info, err := os.Stat(filepath.Join(dir, fd.Name()))
 			if err == nil && os.SameFile(info, want) {

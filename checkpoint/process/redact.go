@@ -10,7 +10,7 @@ const Redacted = "[redacted]"
 
 // secretName matches the names that people and programs give to secrets, in
 // flags and in variables: --token, --api-key, OPENAI_API_KEY, DB_PASSWORD.
-const secretName = `(?:[a-z0-9_.-]*[_.-])?(?:tokens?|api_?-?keys?|access_?-?keys?|private_?-?keys?|secret_?-?keys?|secrets?|passwords?|passwd|passphrases?|credentials?|auth)`
+const secretName = `(?:[a-z0-9_.-]*[_.-])?(?:tokens?|api_?-?keys?|access_?-?keys?|private_?-?keys?|secret_?-?keys?|secrets?|passwords?|passwd|passphrases?|credentials?|auth)` //nolint:gosec // the names, not the secrets
 
 var (
 	// secretFlag is a flag whose value is the next argument.

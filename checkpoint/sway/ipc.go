@@ -141,7 +141,7 @@ type Event struct {
 const Subscribed = "subscribed"
 
 var eventKinds = map[uint32]string{
-	eventBit | 0: "workspace",
+	eventBit:     "workspace",
 	eventBit | 3: "window",
 	eventBit | 5: "binding",
 	eventBit | 6: "shutdown",

@@ -108,7 +108,7 @@ func TestWatchGoesOnAfterEventsThatItDoesNotKnow(t *testing.T) {
 		message(eventBit|7, `{"first":true,"payload":""}`), // tick
 		message(eventBit|99, `{"magic":"i3-ipc"}`),
 		message(eventBit|3, `{"change":"title"}`),
-		message(eventBit|0, `not json`),
+		message(eventBit, `not json`),
 		message(eventBit|6, `{"change":"exit"}`),
 	}, nil)
 	var got []Event

@@ -29,7 +29,7 @@ type Result struct {
 
 // InvalidCommand is returned when Sway did not understand a command. Those
 // before it were run, it and those after it were not.
-type InvalidCommand struct {
+type InvalidCommand struct { //nolint:errname // it reads as what it is: *sway.InvalidCommand
 	Index   int
 	Command string
 	Text    string

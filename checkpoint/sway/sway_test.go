@@ -83,7 +83,7 @@ func TestOperationsEndWhenSwayHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() // accepts nothing: connects, and never answers
+	t.Cleanup(func() { listener.Close() }) //nolint:errcheck // it accepted nothing: connects, and never answers
 	s := sway.Socket(path)
 	for name, operation := range map[string]func(context.Context) error{
 		"probe":    func(ctx context.Context) error { _, err := s.Probe(ctx); return err },
@@ -103,7 +103,7 @@ func TestOperationsEndWhenSwayHangs(t *testing.T) {
 
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "sway-") // t.TempDir is too long for a socket
+	dir, err := os.MkdirTemp("/tmp", "sway-") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

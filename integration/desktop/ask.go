@@ -1,6 +1,7 @@
 package desktop
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ const (
 // A message is "i3-ipc", the length of its payload and its type, both uint32,
 // and the payload.
 func (d *Desktop) ask(kind uint32, payload string) ([]byte, error) {
-	conn, err := net.Dial("unix", d.socket)
+	conn, err := (&net.Dialer{}).DialContext(context.Background(), "unix", d.socket)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ func Draw(t *rapid.T) Rand { return drawn{t} }
 
 type drawn struct{ t *rapid.T }
 
+// IntN draws one decision.
 func (d drawn) IntN(n int) int { return rapid.IntRange(0, n-1).Draw(d.t, "decision") }
 
 // BuildOptions say how large a random desktop is.

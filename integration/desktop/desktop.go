@@ -18,6 +18,7 @@
 package desktop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -168,7 +169,7 @@ func (d *Desktop) Env() []string {
 // Command prepares a program to run as one of this desktop. The caller starts
 // it and waits for it; it is killed with the test process.
 func (d *Desktop) Command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command(name, args...) //nolint:noctx // it ends with the desktop
 	cmd.Env = d.Env()
 	cmd.Dir = filepath.Join(d.dir, "home")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: d.cred, Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -225,12 +226,11 @@ func (d *Desktop) launch() {
 }
 
 func answers(socket string) bool {
-	conn, err := net.Dial("unix", socket)
+	conn, err := (&net.Dialer{}).DialContext(context.Background(), "unix", socket)
 	if err != nil {
 		return false
 	}
-	conn.Close()
-	return true
+	return conn.Close() == nil
 }
 
 func (d *Desktop) outputs() int {

@@ -164,7 +164,7 @@ func (c Command) String() string {
 // NewID returns a launch id that was not used before.
 func NewID() string {
 	var b [8]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails since Go 1.24
+	rand.Read(b[:]) // never fails since Go 1.24
 	return hex.EncodeToString(b[:])
 }
 

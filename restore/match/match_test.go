@@ -206,8 +206,9 @@ func TestMatchFindsEveryWindowAgain(t *testing.T) {
 		r := match.Match(desk("s", saved...), desk("l", live...), launched)
 		for _, p := range r.Pairs {
 			var s, l int
-			fmt.Sscanf(p.Saved, "s%d", &s)
-			fmt.Sscanf(p.Live, "l%d", &l)
+			if _, err := fmt.Sscanf(p.Saved+p.Live, "s%dl%d", &s, &l); err != nil {
+				t.Fatal(err)
+			}
 			if order[l] != s {
 				t.Errorf("%s is taken for %s, is s%d: %v", p.Live, p.Saved, order[l], p.Reasons)
 			}
