@@ -242,7 +242,7 @@ func (t *Tx) add(ctx context.Context, b []byte, to *builder) (checkpoint.Hash, e
 	if _, ok := t.find(id); ok {
 		return id, nil
 	}
-	if to.frame != nil && len(to.plain)+len(b) > frameSize {
+	if to.frame != nil && (len(to.plain)+len(b) > frameSize || len(to.frame.chunks) == packChunks) {
 		if err := t.cut(to); err != nil {
 			return id, err
 		}
