@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -48,21 +50,32 @@ func (f files) write(t *testing.T, suffix string) string {
 }
 
 // sameRecovery compares our image of the files with what SQLite itself makes
-// of them when it recovers, byte by byte.
+// of them when it recovers, byte by byte. That may be no database any more: a
+// journal's checksum covers every 200th byte only.
 func sameRecovery(t *testing.T, f files, suffix string) error {
 	t.Helper()
-	img := capture(t, f.write(t, suffix), sqlite.Options{})
-	got := make([]byte, img.Size())
-	if _, err := img.ReadAt(got, 0); err != nil {
-		t.Fatal(err)
+	img, err := sqlite.Capture(t.Context(), f.write(t, suffix), sqlite.Options{})
+	var got []byte
+	if err == nil {
+		defer img.Close()
+		got, err = contents(img)
+	}
+	switch {
+	case errors.Is(err, sqlite.ErrTooLarge):
+		return nil // a size that was hit; SQLite would fill the disk with zeros
+	case err != nil && !errors.Is(err, sqlite.ErrNotDatabase):
+		return err
 	}
 	recovered := f.write(t, suffix)
-	cli(t, recovered, "SELECT count(*) FROM sqlite_schema") // the last connection to close moves the WAL
-	want, err := os.ReadFile(recovered)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
+	// The last connection to close moves the WAL; its opinion comes after that.
+	opinion, cliErr := exec.Command("sqlite3", recovered, "SELECT count(*) FROM sqlite_schema").CombinedOutput()
+	want, readErr := os.ReadFile(recovered)
+	switch {
+	case readErr != nil:
+		return readErr
+	case err != nil && cliErr == nil:
+		return fmt.Errorf("%w, but sqlite3 says %s", err, opinion)
+	case err == nil && !bytes.Equal(got, want):
 		return fmt.Errorf("image of %d bytes is not what sqlite3 recovers, %d bytes", len(got), len(want))
 	}
 	return nil
@@ -269,8 +282,8 @@ func TestImageIsWhatAReaderReads(t *testing.T) {
 		img := capture(t, path, sqlite.Options{})
 		defer img.Close()
 		stored := filepath.Join(t.TempDir(), fmt.Sprint(rand.Text(), ".sqlite"))
-		data := make([]byte, img.Size())
-		if _, err := img.ReadAt(data, 0); err != nil {
+		data, err := contents(img)
+		if err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(stored, data, 0o600); err != nil {

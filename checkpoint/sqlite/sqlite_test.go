@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -63,11 +64,15 @@ func capture(t *testing.T, path string, o sqlite.Options) *sqlite.Image {
 	return img
 }
 
+func contents(img *sqlite.Image) ([]byte, error) {
+	return io.ReadAll(io.NewSectionReader(img, 0, img.Size()))
+}
+
 // store writes an image where the sqlite3 command can open it.
 func store(t *testing.T, img *sqlite.Image) string {
 	t.Helper()
-	data := make([]byte, img.Size())
-	if _, err := img.ReadAt(data, 0); err != nil {
+	data, err := contents(img)
+	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "image.sqlite")
