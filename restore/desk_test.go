@@ -70,23 +70,28 @@ func TestDesk(t *testing.T) {
 	}{
 		{"all come", &script{windows: both}, restore.Request{}, "windows layout", restore.Restored, restore.Restored, restore.Done, false},
 		{
-			"one is never heard of", &script{windows: both[:1], layout: []restore.Item{item("w2", restore.Failed)}}, restore.Request{},
+			"one is never heard of", &script{windows: both[:1], layout: []restore.Item{item("w2", restore.Failed)}},
+			restore.Request{},
 			"windows layout", restore.Partial, restore.Partial, restore.Degraded, true,
 		},
 		{
-			"one may not be launched", &script{windows: []restore.Item{both[0], item("w2", restore.Skipped)}}, restore.Request{},
+			"one may not be launched", &script{windows: []restore.Item{both[0], item("w2", restore.Skipped)}},
+			restore.Request{},
 			"windows layout", restore.Partial, restore.Restored, restore.Degraded, false,
 		},
 		{
-			"a float is not restored yet", &script{windows: both, layout: []restore.Item{item("HEADLESS-2", restore.Skipped)}}, restore.Request{},
+			"a float is not restored yet", &script{windows: both, layout: []restore.Item{item("HEADLESS-2", restore.Skipped)}},
+			restore.Request{},
 			"windows layout", restore.Restored, restore.Partial, restore.Degraded, false,
 		},
 		{
-			"no compositor", &script{windowsErr: checkpoint.ErrNoCompositor}, restore.Request{},
+			"no compositor", &script{windowsErr: checkpoint.ErrNoCompositor},
+			restore.Request{},
 			"windows", restore.Skipped, restore.Skipped, restore.Degraded, false,
 		},
 		{
-			"it breaks in the middle", &script{windows: both, layoutErr: errors.New("sway went")}, restore.Request{},
+			"it breaks in the middle", &script{windows: both, layoutErr: errors.New("sway went")},
+			restore.Request{},
 			"windows layout", restore.Restored, restore.Failed, restore.Degraded, true,
 		},
 		{"windows only", &script{windows: both}, restore.Request{Scope: restore.ScopeWindows}, "windows", restore.Restored, "", restore.Done, false},

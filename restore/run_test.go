@@ -172,3 +172,44 @@ func TestRunTwiceWithOneRequestIDIsOneRestore(t *testing.T) {
 		t.Error("the same request id with other options was accepted")
 	}
 }
+
+// Helix keeps the agents' directories behind links into the workspace, which
+// may be empty on a new machine. The link stays, its target is filled.
+func TestLinkIntoTheWorkspaceIsFollowedAndKept(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	st := simple(t, s)
+	target := filepath.Join(s.roots[checkpoint.RootWorkspace], ".claude-state")
+	link := filepath.Join(s.roots[checkpoint.RootHome], ".claude")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	report := run(t, s.restorer(st), restore.Request{Checkpoint: idNew, Only: []string{"conversations"}})
+	if to, err := os.Readlink(link); err != nil || to != target {
+		t.Errorf("the link is %q, %v", to, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(target, "projects/-workspace-app/one.jsonl")); err != nil || string(b) != "{\"a\":1}\n" {
+		t.Errorf("behind it: %q, %v", b, err)
+	}
+	if report.Outcome != restore.Done {
+		t.Errorf("%+v", report)
+	}
+}
+
+// BenchmarkRun restores a 30 MB database, the size of a busy session's, over a
+// live one, with its integrity_check.
+func BenchmarkRun(b *testing.B) {
+	main, _, _, err := database("bench", 33000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := openSession(b.TempDir(), b.Fatal)
+	st := newStore()
+	st.add(idNew, s.roots, checkpoint.Components{Zed: zedOf(st.file(dbPath, checkpoint.KindSQLite, main))})
+	b.SetBytes(int64(len(main)))
+	for b.Loop() {
+		if _, err := s.restorer(st).Run(b.Context(), restore.Request{Checkpoint: idNew}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
