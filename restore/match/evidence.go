@@ -88,7 +88,7 @@ func compare(saved, live *window, launched map[string]string) edge {
 		return e
 	}
 	e.both(saved.Tag, live.Tag, byTag, againstTag, "tag "+saved.Tag)
-	e.byTitle(saved.Title, live.Title)
+	e.byTitle(saved.title, live.title)
 	s, l := childOf(saved.process), childOf(live.process)
 	e.both(s.Cwd, l.Cwd, byChildCwd, againstCwd, "terminal in "+s.Cwd)
 	if sameArgv(s.Argv, l.Argv) {
@@ -133,10 +133,9 @@ func sameLife(a, b checkpoint.Process) bool {
 }
 
 func (e *edge) byTitle(saved, live string) {
-	s, l := normalise(saved), normalise(live)
-	switch share := wordsInCommon(s, l); {
-	case s == "" || l == "":
-	case s == l:
+	switch share := wordsInCommon(saved, live); {
+	case saved == "" || live == "":
+	case saved == live:
 		e.add(byTitle, "title")
 	case share > 0:
 		e.add(int(math.Round(byTitleWords*share)), "similar title")

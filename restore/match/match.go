@@ -102,6 +102,8 @@ func interchangeable(edges [][]edge, i, j, k, other int) bool {
 type window struct {
 	checkpoint.Window
 	process checkpoint.Process
+	// title is what stays of its title (normalise).
+	title string
 	// rank is its place among the windows of its application, by creation.
 	rank int
 }
@@ -117,7 +119,7 @@ func describe(w *checkpoint.Windows) []window {
 	ranks := map[string]int{}
 	var out []window
 	for _, item := range w.Items {
-		d := window{Window: item, process: processes[item.Process]}
+		d := window{Window: item, process: processes[item.Process], title: normalise(item.Title)}
 		d.rank = ranks[d.application()]
 		ranks[d.application()]++
 		out = append(out, d)
