@@ -29,29 +29,38 @@ func Build(ctx context.Context, dir string) (string, error) {
 type Process struct {
 	Config Config
 
-	log string
-	cmd *exec.Cmd
-	out *bufio.Reader
+	binary, log string
+	cmd         *exec.Cmd
+	out         *bufio.Reader
 }
 
 // Start runs binary (see Build) and returns when both databases are there and
 // it begins to write. Stop or Kill ends it. The commits go to the file log.
 func Start(ctx context.Context, binary, log string, c Config) (*Process, error) {
-	cmd := exec.CommandContext(ctx, binary, c.args(log)...)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that dies leaves nothing running
-	pipe, err := cmd.StdoutPipe()
+	p := &Process{Config: c, binary: binary, log: log}
+	return p, p.Restart(ctx)
+}
+
+// Restart starts a process that was stopped or killed once more, on the same
+// databases and the same log.
+func (p *Process) Restart(ctx context.Context) error {
+	p.cmd = exec.CommandContext(ctx, p.binary, p.Config.args(p.log)...)
+	p.cmd.Stderr = os.Stderr
+	if _, err := p.cmd.StdinPipe(); err != nil { // held open until Wait, or our death
+		return err
+	}
+	pipe, err := p.cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start zedwriter: %w", err)
+	if err := p.cmd.Start(); err != nil {
+		return fmt.Errorf("start zedwriter: %w", err)
 	}
-	p := &Process{Config: c, log: log, cmd: cmd, out: bufio.NewReader(pipe)}
+	p.out = bufio.NewReader(pipe)
 	if line, err := p.out.ReadString('\n'); err != nil || line != readyLine {
-		return nil, errors.Join(fmt.Errorf("zedwriter said %q instead of %q", line, readyLine), p.Kill())
+		return errors.Join(fmt.Errorf("zedwriter said %q instead of %q", line, readyLine), p.Kill())
 	}
-	return p, nil
+	return nil
 }
 
 // readyLine is what the program prints when it begins to write.
@@ -63,6 +72,7 @@ func (c Config) args(log string) []string {
 		"--db-size", strconv.FormatInt(c.DBSize, 10), "--threads-size", strconv.FormatInt(c.ThreadsSize, 10),
 		"--thread-size", strconv.Itoa(c.ThreadSize),
 		"--db-every", c.DBEvery.String(), "--threads-every", c.ThreadsEvery.String(),
+		"--until-eof",
 		"--burst", c.Burst.String(), "--rest", c.Rest.String(), "--idle=" + strconv.FormatBool(c.Idle),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -33,6 +34,7 @@ func run() error {
 	flag.DurationVar(&c.Burst, "burst", 0, "with --rest: how long it writes")
 	flag.DurationVar(&c.Rest, "rest", 0, "how long it then rests (default: never)")
 	flag.BoolVar(&c.Idle, "idle", false, "hold the databases open and write nothing")
+	untilEOF := flag.Bool("until-eof", false, "also end when standard input ends: with the process that started it")
 	flag.Parse()
 	if c.Data == "" || flag.NArg() > 0 {
 		return fmt.Errorf("usage: zedwriter --data DIR [flags]; see --help")
@@ -49,6 +51,12 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	if *untilEOF {
+		go func() {
+			io.Copy(io.Discard, os.Stdin) //nolint:errcheck // an error ends it as well
+			stop()
+		}()
+	}
 	summary, err := zedwriter.Run(ctx, c, log, func() { fmt.Println("ready") })
 	if err != nil {
 		return err
