@@ -88,6 +88,10 @@ func Run(ctx context.Context, site discover.Session, o Options) error {
 	}
 	listener, err := rpc.Listen(ctx, site.Socket)
 	if err != nil {
+		// Two agents of one session meet at the socket; who it is stands in the lock.
+		if holder, held := session.Holder(session.Dir(site.Dir, site.ID)); held && errors.Is(err, checkpoint.ErrLocked) {
+			return fmt.Errorf("session %s in %s: %w by %s", site.ID, site.Dir, checkpoint.ErrLocked, holder)
+		}
 		return err
 	}
 	k, err := Open(ctx, site, KeeperOptions{Command: "run", Socket: site.Socket, Epoch: o.Epoch, Version: o.Version, Log: o.Log})

@@ -28,7 +28,7 @@ func (k *Keeper) restorer(emit func(restore.Event)) *restore.Restorer {
 // manifest can be chosen too: the restore then says so and takes an older one.
 func NewRequest(ctx context.Context, dir string, repo *repository.Repository, r rpc.RestoreRequest) (restore.Request, error) {
 	q := restore.Request{ID: r.RequestID, Selector: r.Selector, Scope: r.Scope, Only: r.Only, Wait: r.Wait}
-	entries, damage, err := repo.List(ctx)
+	entries, err := Entries(ctx, repo)
 	if err != nil {
 		return q, err
 	}
@@ -36,7 +36,6 @@ func NewRequest(ctx context.Context, dir string, repo *repository.Repository, r 
 	if err != nil {
 		return q, err
 	}
-	entries = withDamaged(entries, damage)
 	var entry checkpoint.Entry
 	switch {
 	case r.MinAge > 0:
@@ -53,18 +52,23 @@ func NewRequest(ctx context.Context, dir string, repo *repository.Repository, r 
 	return q, nil
 }
 
-// withDamaged puts checkpoints whose manifest cannot be read among entries,
-// where the time in their ids says: it is all that is known of them.
-func withDamaged(entries []checkpoint.Entry, damage []repository.Damage) []checkpoint.Entry {
+// Entries returns the checkpoints of repo, newest first. One whose manifest
+// cannot be read stands where the time in its id says, all that is known of it:
+// who asks for the latest then learns that it is damaged.
+func Entries(ctx context.Context, repo *repository.Repository) ([]checkpoint.Entry, error) {
+	entries, damage, err := repo.List(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range damage {
-		e := checkpoint.Entry{ID: d.Checkpoint}
+		e := checkpoint.Entry{ID: d.Checkpoint, Created: d.Checkpoint.Time()}
 		at := slices.IndexFunc(entries, func(o checkpoint.Entry) bool { return o.ID < e.ID })
 		if at < 0 {
 			at = len(entries)
 		}
 		entries = slices.Insert(entries, at, e)
 	}
-	return entries
+	return entries, nil
 }
 
 // Restore restores what is asked for, and returns its report; see
@@ -95,14 +99,16 @@ func (k *Keeper) decideOnce(d Decision, target checkpoint.ID) error {
 }
 
 // Decline decides that nothing is restored in this instance, and returns the
-// checkpoint that could have been, "" when there was nothing left to decide.
+// checkpoint that could have been, "" when there was nothing left to decide:
+// what an instance captured itself, it has.
 func (k *Keeper) Decline(reason string) (checkpoint.ID, error) {
 	j, err := restore.Load(k.dir)
 	if err != nil {
 		return "", err
 	}
 	target := j.Target(k.entry.ID)
-	if target == "" || (j.DecidedFor(k.record.Instance.ID) && len(j.Protected) == 0) {
+	own := k.latest != nil && k.latest.Manifest.Instance.ID == k.record.Instance.ID && target == k.entry.ID
+	if target == "" || own || (j.DecidedFor(k.record.Instance.ID) && len(j.Protected) == 0) {
 		return "", nil
 	}
 	d := Decision{Files: restore.ChoiceDeclined, Desk: restore.ChoiceDeclined, Reason: reason}

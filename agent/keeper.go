@@ -163,7 +163,8 @@ func (r Request) digest() string {
 // Result is what became of a Request.
 type Result struct {
 	// Entry is the checkpoint: a new one, or the latest when nothing is new.
-	// Its components are in the state they were found in now.
+	// Its components are in the state they were found in now, and its new bytes
+	// are those of this request.
 	Entry checkpoint.Entry
 	// New: a checkpoint was committed.
 	New bool
@@ -213,6 +214,9 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 	result.Confirmed = change == capture.None && !result.New
 	result.Entry = k.entry
 	result.Entry.Components = captured.Components.States()
+	if !result.New {
+		result.Entry.NewBytes = 0
+	}
 	if r.Pin {
 		result.Entry.Pinned = true
 		err = k.repo.Pin(ctx, k.entry.ID)

@@ -53,6 +53,16 @@ func ParseID(s string) (ID, error) {
 	return ID(s), nil
 }
 
+// Time returns the time in id; zero when there is none. It is all that is known
+// of a checkpoint whose manifest cannot be read.
+func (id ID) Time() time.Time {
+	t, err := time.Parse(idTime, string(id[:max(0, len(id)-len("-3f9a1c2e"))]))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
 // Hash is the sha256 of plain bytes: the address of content.
 type Hash [sha256.Size]byte
 
