@@ -29,9 +29,19 @@ import (
 	"github.com/helixml/helix-ckpt/checkpoint/zed"
 )
 
-// Patience is how long a capture waits for one database to hold still. A
-// threads.db saved every 50 ms was had within 1 s in 203 of 203 tries.
-const Patience = time.Second
+const (
+	// Patience is how long a capture waits for one database to hold still. A
+	// threads.db saved every 50 ms was had within 1 s in 203 of 203 tries.
+	Patience = time.Second
+	// slowest is what a machine under load still reads, in bytes a second: a
+	// large database gets the time that reading it takes.
+	slowest = 32 << 20
+)
+
+// patience is how long a capture waits for a database of size bytes.
+func patience(size int64) time.Duration {
+	return Patience + time.Duration(size)*time.Second/slowest
+}
 
 // Store is where content goes: a transaction of the repository.
 type Store interface {

@@ -119,16 +119,21 @@ type inspector interface {
 // there is none. Only failures of the store are errors.
 func (r *run) database(ctx context.Context, path string, in inspector, wal bool) (*database, error) {
 	logical := checkpoint.Logical(r.src.Roots, path)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		delete(r.seen, path)
 		return nil, nil
+	}
+	var size int64
+	if err == nil {
+		size = info.Size()
 	}
 	before, statErr := sqlite.Stat(path)
 	if known, ok := r.seen[path]; ok && statErr == nil && known.fingerprint == before {
 		return &known, nil
 	}
 	db := database{fingerprint: before}
-	err := r.image(ctx, path, logical, in, wal, &db)
+	err = r.image(ctx, path, logical, in, wal, patience(size), &db)
 	var fatal *storeError
 	switch {
 	case errors.As(err, &fatal) || (err != nil && ctx.Err() != nil):
@@ -150,10 +155,10 @@ func (r *run) database(ctx context.Context, path string, in inspector, wal bool)
 }
 
 // image reads the database at path into the store and db.
-func (r *run) image(ctx context.Context, path, logical string, in inspector, wal bool, db *database) error {
-	patience, cancel := context.WithTimeout(ctx, Patience)
+func (r *run) image(ctx context.Context, path, logical string, in inspector, wal bool, wait time.Duration, db *database) error {
+	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	img, err := sqlite.Capture(patience, path, sqlite.Options{
+	img, err := sqlite.Capture(waiting, path, sqlite.Options{
 		// A read transaction on a WAL never makes a writer wait; threads.db is
 		// never locked.
 		ReadTransaction: wal,
