@@ -46,9 +46,6 @@ type builder struct {
 func (b *builder) clearOut(w *workspace) {
 	for _, n := range w.windows() {
 		p := b.desk.places[n.con]
-		if p.live.Sticky {
-			b.to(n.con, "sticky disable")
-		}
 		b.move(n.con, stage)
 		if p.standing == floating || p.standing == hidden {
 			b.to(n.con, "floating disable")

@@ -279,6 +279,11 @@ func (g *goal) workspace(name string) *workspace {
 	return nil
 }
 
+// tiled reports whether a window has its place among the tiled ones.
+func (g *goal) tiled(con int64) bool {
+	return slices.ContainsFunc(g.windows, func(l leaf) bool { return l.con == con && l.where == tiled })
+}
+
 // spare returns the name of a workspace for windows that stand in the way: the
 // lowest number that nobody uses.
 func (g *goal) spare(d *desk) string {

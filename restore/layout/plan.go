@@ -117,26 +117,37 @@ func sameFocus(want, live *node) bool {
 	return same
 }
 
-// isScaffold reports whether live is want as build leaves it.
+// isScaffold reports whether live is want as build leaves it: all tabbed, but
+// for chains, which are complete.
 func isScaffold(want, live *node) bool {
 	is := true
 	pairs(want, live, func(w, l *node) {
-		if len(w.nodes) > 1 {
+		switch {
+		case len(w.nodes) > 1 || w == want:
 			is = is && l.layout == tabbed
+		case len(w.nodes) == 1:
+			is = is && l.layout == w.layout
 		}
 	})
 	return is
 }
 
-// sweepStep ends what would make every other step fail: fullscreen, and what a
-// killed run left behind.
+// sweepStep ends what would make every other step fail: fullscreen, which
+// hides windows from commands, sticky windows, which cannot leave what is
+// shown, and what a killed run left behind.
 func sweepStep(g *goal, d *desk, _ bool) step {
 	var s step
 	for _, con := range d.sorted() {
 		p := d.places[con]
+		if p.standing == hidden || p.standing == inHidden {
+			continue
+		}
 		covers := p.fullscreen == 2 || g.live[con] || g.workspace(p.workspace) != nil
-		if p.fullscreen != 0 && covers && p.standing != hidden && p.standing != inHidden {
+		if p.fullscreen != 0 && covers {
 			s.commands.to(con, "fullscreen disable")
+		}
+		if p.live.Sticky && g.tiled(con) {
+			s.commands.to(con, "sticky disable")
 		}
 		if slices.Contains(p.live.Marks, anchor) {
 			s.commands.plain("unmark %s", anchor)
