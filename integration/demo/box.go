@@ -43,6 +43,8 @@ type box struct {
 	init  int    // pid of the first process inside, as the host sees it
 	pidns string // its pid namespace, as /proc/PID/ns/pid names it
 	calls int    // commands run so far
+
+	known map[string]record // manifests read so far, by file
 }
 
 // sandbox says what a box could be made of here, tried once.
@@ -82,7 +84,7 @@ func (s sandbox) bwrap() []string {
 
 // newBox makes the directory of a machine called name below parent.
 func (s sandbox) newBox(name, parent string) (*box, error) {
-	b := &box{name: name, dir: filepath.Join(parent, strings.ToLower(name))}
+	b := &box{name: name, dir: filepath.Join(parent, strings.ToLower(name)), known: map[string]record{}}
 	for _, dir := range []string{b.home(), b.workspace(), b.runtime()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -201,6 +203,32 @@ func (b *box) processes() []int {
 		}
 	}
 	return pids
+}
+
+// hostPIDs are the processes in the box: the pid that it has on the host, where
+// no two boxes share one, by the pid that it has inside.
+func (b *box) hostPIDs() (map[int]int, error) {
+	pids := map[int]int{}
+	for _, pid := range b.processes() {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it ended meanwhile
+		} else if err != nil {
+			return nil, err
+		}
+		_, ns, _ := strings.Cut(string(status), "\nNSpid:")
+		ns, _, _ = strings.Cut(ns, "\n")
+		fields := strings.Fields(ns) // from the outermost namespace to the process's own
+		if len(fields) == 0 {
+			return nil, fmt.Errorf("/proc/%d/status has no NSpid", pid)
+		}
+		inside, err := strconv.Atoi(fields[len(fields)-1])
+		if err != nil {
+			return nil, fmt.Errorf("/proc/%d/status: NSpid: %w", pid, err)
+		}
+		pids[inside] = pid
+	}
+	return pids, nil
 }
 
 // destroy kills everything inside and deletes all that it wrote.

@@ -45,7 +45,7 @@ func TestDifferencesNoticesWhatIsNotTheSame(t *testing.T) {
 	}{
 		"the same":                        {pid: 8},
 		"a layout":                        {pid: 8, tree: strings.Replace(string(tree), "splith", "tabbed", 1), says: "tree differs"},
-		"a process that was never killed": {pid: 7, says: "has the pid that it had"},
+		"a process that was never killed": {pid: 7, says: "is the process that it was"},
 		"a row": {pid: 8, says: "db.sqlite came back with other content", damage: func(t *testing.T, home string) {
 			t.Helper()
 			path := zedwriter.DB.Path(filepath.Join(home, zedData))

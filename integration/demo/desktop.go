@@ -49,7 +49,7 @@ var arrange = map[string]string{
 	"docs":   `[app_id="^docs$"] focus; splitv; layout tabbed`,
 	"finish": `[app_id="^editor$"] resize grow right 173 px; [app_id="^tests$"] resize shrink down 91 px; [app_id="^db$"] resize grow right 57 px`,
 	// The last change, which the last checkpoint is taken for.
-	"last": `[app_id="^docs$"] focus; [app_id="^logs$"] focus; [app_id="^build$"] focus; [app_id="^editor$"] focus`,
+	"last": `[app_id="^editor$"] resize shrink right 9 px; [app_id="^docs$"] focus; [app_id="^logs$"] focus; [app_id="^build$"] focus; [app_id="^editor$"] focus`,
 }
 
 // boot starts a Sway in the box and returns when it answers.

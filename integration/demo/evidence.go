@@ -21,7 +21,7 @@ import (
 // helix-ckpt takes part.
 type evidence struct {
 	tree  []byte
-	pids  map[string]int           // of the windows, by app_id
+	pids  map[string]int           // of the windows on the host, by app_id
 	files map[string]string        // what a file holds, by its path below the home
 	last  map[zedwriter.Kind]int64 // the newest transaction in each database
 }
@@ -33,7 +33,16 @@ func (e *evidence) lookAtDesk(ctx context.Context, b *box) (err error) {
 	if e.tree, err = b.tree(ctx); err != nil {
 		return err
 	}
+	host, err := b.hostPIDs()
+	if err != nil {
+		return err
+	}
 	e.pids = windowPIDs(e.tree)
+	for app, inside := range e.pids {
+		if e.pids[app] = host[inside]; e.pids[app] == 0 {
+			return fmt.Errorf("desktop %s: window %s says that its pid is %d, which is none of the desktop's", b.name, app, inside)
+		}
+	}
 	return nil
 }
 
@@ -122,7 +131,7 @@ func differences(want, got evidence) []string {
 	}
 	for app := range want.pids {
 		if want.pids[app] == got.pids[app] {
-			found = append(found, fmt.Sprintf("window %s has the pid that it had", app))
+			found = append(found, fmt.Sprintf("window %s is the process that it was", app))
 		}
 	}
 	for name, sum := range want.files {

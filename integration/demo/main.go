@@ -47,7 +47,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "\ndemo: FAILED: %v\n", err)
 		os.Exit(1)
 	}
-	tell.step("everything came back, twice, in places that never saw it")
+	tell.step("PASSED: everything came back, twice, in places that never saw it; screenshots before and after: %s", *shots)
 }
 
 // narrator prints one line per step.
@@ -145,7 +145,7 @@ func (d demo) loseA(ctx context.Context) (lost evidence, archive string, err err
 	if _, err := a.run(ctx, d.sandbox, project+"\n"+conversations); err != nil {
 		return lost, "", err
 	}
-	writer := fmt.Sprintf("zedwriter --data ~/%s --log ~/zedwriter.log --burst %s --rest 1h", zedData, zedBurst)
+	writer := fmt.Sprintf("zedwriter --data ~/%s --log ~/zedwriter.log --db-size %d --threads-size %d --burst %s --rest 1h", zedData, zedBytes, zedBytes, zedBurst)
 	if err := a.spawn(ctx, d.sandbox, "zedwriter", writer); err != nil {
 		return lost, "", err
 	}
@@ -212,28 +212,39 @@ func (d demo) checkpointA(ctx context.Context, a *box) (last record, err error) 
 	if _, err := a.run(ctx, d.sandbox, "touch $XDG_RUNTIME_DIR/rest; sleep 0.3"); err != nil {
 		return last, err
 	}
-	if _, err := a.swaymsg(ctx, arrange["last"]); err != nil {
+	if last, err = d.changeUntilCaptured(ctx, a); err != nil {
 		return last, err
 	}
-	touched := time.Now()
-	last, err = a.awaitRecord(ctx, "a checkpoint of the last change", func(r record) bool { return r.Created.After(touched) })
-	if err != nil {
-		return last, err
-	}
+	d.tell.step("a checkpoint by a change: %s", last)
 	records, err := a.records(ctx)
 	if err != nil {
 		return last, err
 	}
-	reasons := map[string]int{}
+	var reasons []string
 	for _, r := range records {
-		reasons[r.Reason]++
+		reasons = append(reasons, r.Reason)
+		if r.Reason != "start" && r.Reason != "interval" && r.Reason != "change" {
+			return last, fmt.Errorf("%s was taken for %q, though nobody asked", r.ID, r.Reason)
+		}
 	}
-	d.tell.step("a checkpoint of the last change: %s", last)
-	d.tell.line("reasons in A's manifests, read with zstd and jq: %v", reasons)
-	if reasons["interval"] == 0 || reasons["change"] == 0 || len(reasons) != 2 {
-		return last, fmt.Errorf("the reasons should be interval and change, and nothing else: %v", reasons)
-	}
+	d.tell.line("the reasons in A's manifests, read with zstd and jq: %s", strings.Join(reasons, ", "))
 	return last, nil
+}
+
+// changeUntilCaptured changes the layout and waits for the checkpoint that is
+// taken for it. The timer may be first; then the desktop is changed again.
+func (d demo) changeUntilCaptured(ctx context.Context, a *box) (last record, err error) {
+	for range 5 {
+		if _, err := a.swaymsg(ctx, arrange["last"]); err != nil {
+			return last, err
+		}
+		changed := time.Now()
+		last, err = a.awaitRecord(ctx, "a checkpoint of the last change", func(r record) bool { return r.Created.After(changed) })
+		if err != nil || last.Reason == "change" {
+			return last, err
+		}
+	}
+	return last, errors.New("the timer was first five times")
 }
 
 // awaitRest returns when the writer's burst is over: its log stands still.
@@ -314,7 +325,7 @@ func (d demo) bringBackC(ctx context.Context, lost evidence, archive string) (er
 	if err := errors.Join(copyFile(archive, carried), os.Chown(carried, d.uid, d.gid())); err != nil {
 		return err
 	}
-	for _, command := range []string{"helix-ckpt import -f session.tar.zst", "helix-ckpt restore latest"} {
+	for _, command := range []string{"helix-ckpt -q import -f session.tar.zst", "helix-ckpt -q restore latest"} {
 		out, err := c.run(ctx, d.sandbox, command)
 		if err != nil {
 			return err
@@ -372,6 +383,6 @@ func (d demo) compare(ctx context.Context, b *box, lost evidence) error {
 		}
 		return fmt.Errorf("desktop %s is not what desktop A was: %d differences", b.name, len(wrong))
 	}
-	d.tell.step("desktop %s equals A: the tree to the pixel with its focus (swaymsg), %d files (sqlite3 .dump, sha256sum), other pids", b.name, len(lost.files))
+	d.tell.step("desktop %s equals A: the tree to the pixel with its focus (swaymsg), %d files (sqlite3 .dump, sha256sum), new processes", b.name, len(lost.files))
 	return nil
 }
