@@ -92,8 +92,7 @@ func TestWALEndsAtItsLastCommit(t *testing.T) {
 
 // journalOf is a journal of one segment for pages of 512 bytes.
 func journalOf(before uint32, pages ...uint32) []byte {
-	head := make([]byte, minPageSize)
-	copy(head, journalMagic)
+	head := append([]byte(journalMagic), make([]byte, minPageSize-len(journalMagic))...)
 	binary.BigEndian.PutUint32(head[8:], uint32(len(pages)))
 	binary.BigEndian.PutUint32(head[12:], 7)
 	binary.BigEndian.PutUint32(head[16:], before)

@@ -18,13 +18,13 @@ import (
 type Method string
 
 const (
-	// Still: the main file alone, unwritten while it was read.
+	// Still is the main file alone, unwritten while it was read.
 	Still Method = "still"
-	// WAL: the main file with the committed frames of its WAL applied.
+	// WAL is the main file with the committed frames of its WAL applied.
 	WAL Method = "wal"
-	// HotJournal: the main file with a dead writer's transaction rolled back.
+	// HotJournal is the main file with a dead writer's transaction rolled back.
 	HotJournal Method = "hot-journal"
-	// ReadTransaction: as WAL, copied under a short read transaction.
+	// ReadTransaction is as WAL, copied under a short read transaction.
 	ReadTransaction Method = "read-transaction"
 )
 
@@ -128,6 +128,7 @@ func distrust(conn *sqlite3.Conn) error {
 // sizeReaderAt is the interface that readervfs wants.
 type sizeReaderAt struct{ *Image }
 
+// Size is Image.Size, as that interface has it.
 func (s sizeReaderAt) Size() (int64, error) { return s.Image.Size(), nil }
 
 // buffer is memory outside the garbage collector's heap. It is resident before

@@ -144,13 +144,13 @@ func TestReadTransactionHelpsWhereCopyingStarves(t *testing.T) {
 	var img *sqlite.Image
 	for img == nil || img.Method != sqlite.ReadTransaction { // an attempt without lock may have luck
 		if img != nil {
-			img.Close()
+			_ = img.Close()
 		}
 		var err error
 		if img, err = sqlite.Capture(ctx, w.path, sqlite.Options{ReadTransaction: true}); err != nil {
 			t.Fatal(err)
 		}
-		defer img.Close()
+		defer img.Close() //nolint:errcheck // memory only
 		stored := store(t, img)
 		if got := cli(t, stored, "PRAGMA integrity_check", "SELECT count(*), max(n) - min(n) FROM t"); got != "ok\n3000|0" {
 			t.Fatalf("%s after %d attempts: %s", img.Method, img.Attempts, got)

@@ -57,7 +57,7 @@ func sameRecovery(t *testing.T, f files, suffix string) error {
 	img, err := sqlite.Capture(t.Context(), f.write(t, suffix), sqlite.Options{})
 	var got []byte
 	if err == nil {
-		defer img.Close()
+		defer img.Close() //nolint:errcheck // memory only
 		got, err = contents(img)
 	}
 	switch {
@@ -175,8 +175,10 @@ func swapChecksums(wal []byte) []byte {
 func hotJournal(t *testing.T, pageSize string, statements ...string) files {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "db")
-	writer(t, path, append([]string{"PRAGMA page_size=" + pageSize, "CREATE TABLE t(i INTEGER PRIMARY KEY, v)", fill,
-		"PRAGMA cache_size=4", "BEGIN", "UPDATE t SET v='changed'||i", fill, fill}, statements...)...)
+	writer(t, path, append([]string{
+		"PRAGMA page_size=" + pageSize, "CREATE TABLE t(i INTEGER PRIMARY KEY, v)", fill,
+		"PRAGMA cache_size=4", "BEGIN", "UPDATE t SET v='changed'||i", fill, fill,
+	}, statements...)...)
 	return read(t, path, "-journal")
 }
 
@@ -262,7 +264,7 @@ func TestImageIsWhatAReaderReads(t *testing.T) {
 		size := rapid.SampledFrom(pageSizes).Draw(rt, "page size")
 		conn := writer(t, path, "PRAGMA page_size="+size, "PRAGMA auto_vacuum=FULL", "PRAGMA journal_mode="+mode,
 			"PRAGMA wal_autocheckpoint=20", "PRAGMA cache_size=8", "CREATE TABLE t(i INTEGER PRIMARY KEY, v)")
-		defer conn.Close()
+		defer conn.Close() //nolint:errcheck // the test is over
 		ops := rapid.SliceOfN(rapid.SampledFrom([]string{
 			fill, "DELETE FROM t WHERE i%2", "DELETE FROM t", "UPDATE t SET v=hex(randomblob(100)) WHERE i%7=0",
 			"PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(RESTART)", "PRAGMA wal_checkpoint(TRUNCATE)",
@@ -280,7 +282,7 @@ func TestImageIsWhatAReaderReads(t *testing.T) {
 			}
 		}
 		img := capture(t, path, sqlite.Options{})
-		defer img.Close()
+		defer img.Close() //nolint:errcheck // memory only
 		stored := filepath.Join(t.TempDir(), fmt.Sprint(rand.Text(), ".sqlite"))
 		data, err := contents(img)
 		if err != nil {

@@ -41,15 +41,15 @@ import (
 )
 
 var (
-	// ErrBusy: the deadline passed and the database never held still for as long
-	// as it takes to read it. Keep the last image and try again later.
+	// ErrBusy means that the deadline passed and the database never held still for
+	// as long as it takes to read it. Keep the last image and try again later.
 	ErrBusy = errors.New("database did not hold still")
-	// ErrNotAccepted: consistent images were read, but the caller's acceptance
-	// refused each until the deadline. It wraps the last refusal.
+	// ErrNotAccepted means that consistent images were read, but the caller's
+	// acceptance refused each until the deadline. It wraps the last refusal.
 	ErrNotAccepted = errors.New("image not accepted")
-	// ErrNotDatabase: the file is no SQLite database.
+	// ErrNotDatabase means that the file is no SQLite database.
 	ErrNotDatabase = errors.New("not a SQLite database")
-	// ErrTooLarge: the image would need more memory than Options.MaxBytes.
+	// ErrTooLarge means that the image needs more memory than Options.MaxBytes.
 	ErrTooLarge = errors.New("database is larger than the memory allowed for it")
 )
 
@@ -103,7 +103,7 @@ func Capture(ctx context.Context, path string, o Options) (*Image, error) {
 	c := copier{path: path, max: o.MaxBytes}
 	img, err := c.capture(ctx, o)
 	if err != nil {
-		c.buf.free()
+		_ = c.buf.free() // what went wrong before is the error
 		return nil, fmt.Errorf("capture %s: %w", path, err)
 	}
 	return img, nil

@@ -45,7 +45,7 @@ func writer(t *testing.T, path string, statements ...string) *sqlite3.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	for _, s := range statements {
 		if err := conn.Exec(s); err != nil {
 			t.Fatalf("%s: %v", s, err)
@@ -60,7 +60,7 @@ func capture(t *testing.T, path string, o sqlite.Options) *sqlite.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { img.Close() })
+	t.Cleanup(func() { _ = img.Close() })
 	return img
 }
 
@@ -170,12 +170,12 @@ func TestImageAnswersSQL(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer conn.Close()
+		defer conn.Close() //nolint:errcheck // the test is over
 		stmt, _, err := conn.Prepare("SELECT count(*) FROM t")
 		if err != nil {
 			return err
 		}
-		defer stmt.Close()
+		defer stmt.Close() //nolint:errcheck // its errors came from Step
 		if stmt.Step(); stmt.ColumnInt(0) != 500 {
 			t.Errorf("%d rows", stmt.ColumnInt(0))
 		}

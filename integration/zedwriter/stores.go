@@ -87,6 +87,7 @@ func openApp(c Config) (a *app, err error) {
 	return a, conn.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
+// Close closes the connection.
 func (a *app) Close() error { return closeDatabase(a.conn) }
 
 func (a *app) last() (int64, error) {
@@ -174,6 +175,7 @@ func openThreads(c Config) (t *threads, err error) {
 	})
 }
 
+// Close closes the connection.
 func (t *threads) Close() error { return closeDatabase(t.conn) }
 
 func (t *threads) last() (int64, error) {

@@ -258,7 +258,7 @@ func number(conn *sqlite3.Conn, sql string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer stmt.Close()
+	defer stmt.Close() //nolint:errcheck // its errors came from Step
 	stmt.Step()
 	return stmt.ColumnInt64(0), stmt.Err()
 }
