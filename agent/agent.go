@@ -290,7 +290,7 @@ func (a *Agent) start(ctx context.Context) error {
 	}
 	d := Decide(found)
 	if d.Wait {
-		if d, err = a.wait(ctx, found); err != nil || a.decided {
+		if d, err = a.wait(ctx); err != nil || a.decided {
 			return err
 		}
 	}
@@ -300,7 +300,7 @@ func (a *Agent) start(ctx context.Context) error {
 
 // wait waits for a restore or a decline by the orchestrator; when neither comes
 // in time it decides as Mode Auto would.
-func (a *Agent) wait(ctx context.Context, found Found) (Decision, error) {
+func (a *Agent) wait(ctx context.Context) (Decision, error) {
 	a.state(rpc.SessionWaiting)
 	timeout := time.NewTimer(a.o.StartTimeout)
 	defer timeout.Stop()

@@ -137,15 +137,18 @@ type upload struct {
 	offset int64
 }
 
+// Offset is part of rpc.Upload.
 func (u *upload) Offset() int64 { return u.offset }
 
+// Write is part of rpc.Upload.
 func (u *upload) Write(p []byte) (int, error) {
 	n, err := u.file.Write(p)
-	u.sum.Write(p[:n]) //nolint:errcheck // a hash never fails
+	u.sum.Write(p[:n]) // a hash never fails
 	u.offset += int64(n)
 	return n, err
 }
 
+// Commit is part of rpc.Upload. The loop does it, as everything that writes.
 func (u *upload) Commit(ctx context.Context) (checkpoint.Entry, error) {
 	if got := hex.EncodeToString(u.sum.Sum(nil)); got != u.header.SHA256.String() {
 		err := fmt.Errorf("import: %w: what arrived has sha256 %s, the header says %s", checkpoint.ErrDamaged, got, u.header.SHA256)
@@ -168,6 +171,7 @@ func (u *upload) Commit(ctx context.Context) (checkpoint.Entry, error) {
 	return entry, err
 }
 
+// Close is part of rpc.Upload.
 func (u *upload) Close() error {
 	u.agent.transfers.importing.Unlock()
 	return u.file.Close()

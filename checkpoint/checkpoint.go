@@ -41,7 +41,7 @@ var idPattern = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{8}$`)
 // NewID returns a fresh ID for a checkpoint created at t.
 func NewID(t time.Time) ID {
 	var suffix [4]byte
-	rand.Read(suffix[:]) //nolint:errcheck // never fails since Go 1.24
+	rand.Read(suffix[:]) // never fails since Go 1.24
 	return ID(t.UTC().Format(idTime) + "-" + hex.EncodeToString(suffix[:]))
 }
 

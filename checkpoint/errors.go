@@ -40,6 +40,8 @@ var (
 )
 
 // ZedRunning is ErrZedRunning with the process that has the databases open.
+//
+//nolint:errname // it reads as what it is: a Zed that runs
 type ZedRunning struct {
 	// PID is 0 where it is not known, as for a Zed in another container.
 	PID int

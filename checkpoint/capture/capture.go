@@ -15,6 +15,7 @@ package capture
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -72,6 +73,40 @@ type Previous struct {
 	Manifest *checkpoint.Manifest
 	// Files holds the files of each component by name, long lists resolved.
 	Files map[string][]checkpoint.File
+	// Threads are Zed's conversations, sorted by id.
+	Threads []checkpoint.Thread
+}
+
+// Load reads the checkpoint that is carried from.
+func Load(ctx context.Context, repo *repository.Repository, id checkpoint.ID) (*Previous, error) {
+	m, _, err := repo.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	p := &Previous{Manifest: m, Files: map[string][]checkpoint.File{}}
+	for _, name := range checkpoint.Names() {
+		set := m.Components.FileSet(name)
+		if set == nil {
+			continue
+		}
+		if p.Files[name], err = repo.Files(ctx, set); err != nil {
+			return nil, fmt.Errorf("checkpoint %s: files of %s: %w", id, name, err)
+		}
+	}
+	if z := m.Components.Zed; z != nil && z.Threads != nil {
+		err = repo.ReadList(ctx, *z.Threads, func(entry json.RawMessage) error {
+			var t checkpoint.Thread
+			if err := json.Unmarshal(entry, &t); err != nil {
+				return err
+			}
+			p.Threads = append(p.Threads, t)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("checkpoint %s: threads: %w", id, err)
+		}
+	}
+	return p, nil
 }
 
 // Capturer captures one session again and again. It remembers what it saw, so
@@ -89,8 +124,28 @@ func (c *Capturer) Forget() { c.seen = nil }
 // Captured is what Capture read.
 type Captured struct {
 	Components checkpoint.Components
-	// Files holds the files of each component by name, as Previous does.
-	Files map[string][]checkpoint.File
+	// Files and Threads are as in Previous.
+	Files   map[string][]checkpoint.File
+	Threads []checkpoint.Thread
+}
+
+// Previous returns c as what the next capture builds on, once m, the manifest
+// that holds its components, is committed.
+func (c Captured) Previous(m *checkpoint.Manifest) *Previous {
+	return &Previous{Manifest: m, Files: c.Files, Threads: c.Threads}
+}
+
+// Size counts the files that were captured or carried, and their bytes.
+func (c Captured) Size() (files int, bytes int64) {
+	for _, set := range c.Files {
+		for _, f := range set {
+			if f.State.Usable() {
+				files++
+				bytes += f.Size
+			}
+		}
+	}
+	return files, bytes
 }
 
 // Capture reads the session into store. Only what keeps every capture from
@@ -210,28 +265,27 @@ func (r *run) fileSet(ctx context.Context, component string, files []checkpoint.
 
 // head describes a component made of files.
 func (r *run) head(files []checkpoint.File) checkpoint.Head {
-	states := make([]checkpoint.State, len(files))
-	var why string
-	for i, f := range files {
-		states[i] = f.State
-		if why == "" {
-			why = f.Error
+	h := checkpoint.NewHead(combine(files), r.now)
+	var oldest checkpoint.File
+	for _, f := range files {
+		if h.Error == "" {
+			h.Error = f.Error
+		}
+		if f.AsOf != nil && (oldest.AsOf == nil || f.AsOf.Before(*oldest.AsOf)) {
+			oldest = f
 		}
 	}
-	h := checkpoint.NewHead(checkpoint.Combine(states), r.now)
-	h.Error = why
 	if h.State == checkpoint.Carried {
-		h.AsOf, h.From = oldest(files), files[0].From
+		h.AsOf, h.From = oldest.AsOf, oldest.From
 	}
 	return h
 }
 
-func oldest(files []checkpoint.File) *time.Time {
-	var at *time.Time
-	for _, f := range files {
-		if f.AsOf != nil && (at == nil || f.AsOf.Before(*at)) {
-			at = f.AsOf
-		}
+// combine is the state of a component made of files.
+func combine(files []checkpoint.File) checkpoint.State {
+	states := make([]checkpoint.State, len(files))
+	for i, f := range files {
+		states[i] = f.State
 	}
-	return at
+	return checkpoint.Combine(states)
 }

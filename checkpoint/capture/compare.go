@@ -30,15 +30,25 @@ func Compare(prev *Previous, next Captured) Change {
 		return New
 	}
 	change := None
-	before := &prev.Manifest.Components
+	before, now := &prev.Manifest.Components, &next.Components
 	for _, name := range []string{checkpoint.NameZed, checkpoint.NameConversations, checkpoint.NameFiles} {
 		change = max(change, compareFiles(prev.Files[name], next.Files[name]))
+		switch {
+		case unread(now.Head(name), next.Files[name]):
+			change = max(change, Worse)
+		case unread(before.Head(name), prev.Files[name]):
+			return New
+		}
 	}
-	if !sameDesk(before, &next.Components) {
+	if !sameDesk(before, now) {
 		return New
 	}
-	return max(change, compareStates(before.Head(checkpoint.NameLayout).State, next.Components.Head(checkpoint.NameLayout).State))
+	return max(change, compareStates(before.Head(checkpoint.NameLayout).State, now.Head(checkpoint.NameLayout).State))
 }
+
+// unread reports whether a component is worse than its files are: some
+// directory could not be read, and nobody knows what is in it.
+func unread(h checkpoint.Head, files []checkpoint.File) bool { return h.State != combine(files) }
 
 func compareFiles(before, now []checkpoint.File) Change {
 	if len(before) != len(now) {
@@ -60,7 +70,7 @@ func compareFiles(before, now []checkpoint.File) Change {
 }
 
 func sameFile(a, b checkpoint.File) bool {
-	return a.Kind == b.Kind && a.Content.Equal(b.Content) && a.Mode == b.Mode && a.Link == b.Link &&
+	return a.Kind == b.Kind && a.Equal(b.Content) && a.Mode == b.Mode && a.Link == b.Link &&
 		(a.Kind == checkpoint.KindSQLite || a.MtimeNS == b.MtimeNS)
 }
 
@@ -68,10 +78,10 @@ func sameFile(a, b checkpoint.File) bool {
 // another state: better is worth a checkpoint, worse is not.
 func compareStates(before, now checkpoint.State) Change {
 	switch {
-	case before == now && now != checkpoint.Carried && now != checkpoint.Failed:
-		return None
 	case now == checkpoint.Carried || now == checkpoint.Failed:
 		return Worse
+	case now == before:
+		return None
 	}
 	return New
 }
@@ -82,7 +92,7 @@ func sameDesk(a, b *checkpoint.Components) bool {
 }
 
 func deskJSON(c *checkpoint.Components) []byte {
-	if c.Windows == nil || c.Layout == nil {
+	if !hasDesk(c) {
 		return nil
 	}
 	w, l := *c.Windows, *c.Layout
@@ -92,17 +102,4 @@ func deskJSON(c *checkpoint.Components) []byte {
 		panic(err)
 	}
 	return b
-}
-
-// Size counts the files that were captured or carried, and their bytes.
-func (c Captured) Size() (files int, bytes int64) {
-	for _, set := range c.Files {
-		for _, f := range set {
-			if f.State.Usable() {
-				files++
-				bytes += f.Size
-			}
-		}
-	}
-	return files, bytes
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/conversations"
@@ -53,9 +54,10 @@ func (r *run) conversations(ctx context.Context) error {
 	head := r.head(files)
 	if len(unread) > 0 {
 		// Something may be there that nobody has seen.
-		if head.State == checkpoint.OK {
+		switch head.State {
+		case checkpoint.OK:
 			head.State = checkpoint.Partial
-		} else if head.State == checkpoint.Absent {
+		case checkpoint.Absent:
 			head.State = checkpoint.Failed
 		}
 		head.Error = fmt.Sprintf("%s: %v", unread[0].Logical, unread[0].Err)
@@ -71,8 +73,7 @@ func (r *run) conversations(ctx context.Context) error {
 // conversation captures one file, or takes it over when it has not moved since
 // it was captured whole.
 func (r *run) conversation(ctx context.Context, s conversations.Source, before map[string]checkpoint.File) (checkpoint.File, error) {
-	if f, ok := before[s.Logical]; ok && f.State == checkpoint.OK && f.Size == s.Size &&
-		int64(f.MtimeNS) == s.ModTime.UnixNano() && fs.FileMode(f.Mode) == s.Mode {
+	if f, ok := before[s.Logical]; ok && r.unmoved(f, s) {
 		return f, nil
 	}
 	content, err := conversations.Open(s)
@@ -89,4 +90,20 @@ func (r *run) conversation(ctx context.Context, s conversations.Source, before m
 	}
 	f.Content, err = r.put(ctx, content)
 	return f, err
+}
+
+// youth is how old a file's time must be when the file is read to tell a later
+// rewrite of the same size: file systems with coarse times keep even seconds.
+const youth = 2 * time.Second
+
+// unmoved reports whether the file listed as s is what was captured whole as f.
+func (r *run) unmoved(f checkpoint.File, s conversations.Source) bool {
+	if f.State != checkpoint.OK || f.Size != s.Size || int64(f.MtimeNS) != s.ModTime.UnixNano() || fs.FileMode(f.Mode) != s.Mode {
+		return false
+	}
+	if s.Kind == checkpoint.KindJSONL { // what is only appended to grows when it changes
+		return true
+	}
+	at := r.prev.Manifest.Components.Head(checkpoint.NameConversations).AsOf
+	return at != nil && at.Sub(s.ModTime) >= youth
 }

@@ -17,8 +17,8 @@ func (r *run) desk(ctx context.Context) {
 			return
 		}
 	}
-	before := r.prev.Manifest.Components
-	if before.Windows == nil || before.Layout == nil {
+	before := &r.prev.Manifest.Components
+	if !hasDesk(before) {
 		out.Windows, out.Layout = nil, nil
 		if !errors.Is(err, errOtherDesk) && !errors.Is(err, checkpoint.ErrNoCompositor) {
 			h := checkpoint.Head{V: checkpoint.ComponentVersion, State: checkpoint.Failed, Error: err.Error()}
@@ -32,8 +32,13 @@ func (r *run) desk(ctx context.Context) {
 	out.Windows, out.Layout = &windows, &layout
 }
 
+// hasDesk reports whether there is a desk to carry or to compare with.
+func hasDesk(c *checkpoint.Components) bool {
+	return c.Windows != nil && c.Windows.State.Usable() && c.Layout != nil && c.Layout.State.Usable()
+}
+
 // errOtherDesk is why the desk of a compositor is not captured yet.
-var errOtherDesk = errors.New("Sway is another one than before, and its windows are still to be restored")
+var errOtherDesk = errors.New("another Sway than before: its windows are still to be restored")
 
 func (r *run) snapshot(ctx context.Context) (*checkpoint.Windows, *checkpoint.Layout, error) {
 	windows, layout, err := r.src.Socket.Snapshot(ctx, r.src.Roots)
@@ -44,9 +49,6 @@ func (r *run) snapshot(ctx context.Context) (*checkpoint.Windows, *checkpoint.La
 }
 
 func (r *run) carriedHead(h checkpoint.Head, why error) checkpoint.Head {
-	if h.State == checkpoint.Failed {
-		return h
-	}
 	if h.State != checkpoint.Carried {
 		h.From = r.prev.Manifest.ID
 	}

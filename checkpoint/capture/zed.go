@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -28,12 +29,12 @@ type database struct {
 
 // errGone is why Zed's databases are carried when none is left: an editor does
 // not delete them, so something else has, and the last good ones must survive.
-var errGone = errors.New("Zed's databases are gone")
+var errGone = errors.New("both databases of Zed are gone")
 
 // zed captures db.sqlite, then threads.db.
 func (r *run) zed(ctx context.Context) error {
-	places := r.src.Zed
-	workspace, threads, err := r.databases(ctx)
+	places := r.zedPlaces()
+	workspace, threads, err := r.databases(ctx, places)
 	if err != nil {
 		return err
 	}
@@ -44,14 +45,7 @@ func (r *run) zed(ctx context.Context) error {
 		}
 	}
 	if len(files) == 0 {
-		for _, f := range r.prev.Files[checkpoint.NameZed] {
-			if f.State.Usable() {
-				files = append(files, r.carry(checkpoint.NameZed, f, errGone))
-			}
-		}
-		if len(files) == 0 {
-			return nil
-		}
+		return nil
 	}
 	z := &checkpoint.Zed{Head: r.head(files), Channel: places.Channel}
 	if z.FileSet, err = r.fileSet(ctx, checkpoint.NameZed, files); err != nil {
@@ -64,49 +58,89 @@ func (r *run) zed(ctx context.Context) error {
 	return nil
 }
 
-// zedFacts describes what is stored: a carried file by what was said of it.
+// zedPlaces are where to look. When no channel shows, because none is left or
+// its directory cannot be read, it is the one before: what has become of that
+// database tells the one from the other.
+func (r *run) zedPlaces() zed.Places {
+	places, before := r.src.Zed, r.prev.Manifest.Components.Zed
+	if places.Channel == "" && before != nil {
+		if same, err := places.For(before.Channel); err == nil {
+			return same
+		}
+	}
+	return places
+}
+
+// zedFacts describes what is stored: a carried database by what was said of it.
 func (r *run) zedFacts(ctx context.Context, z *checkpoint.Zed, workspace, threads *database) error {
 	before := r.prev.Manifest.Components.Zed
-	fresh := func(db *database) bool { return db != nil && db.file.State == checkpoint.OK }
-	switch {
-	case fresh(workspace):
-		z.Pointer, z.Windows, z.Migrations = workspace.workspace.Pointer, workspace.workspace.Windows, workspace.workspace.Migrations
-	case before != nil:
-		z.Pointer, z.Windows, z.Migrations, z.Dangling = before.Pointer, before.Windows, before.Migrations, before.Dangling
-		if z.Channel == "" {
-			z.Channel = before.Channel
-		}
+	if before == nil {
+		before = &checkpoint.Zed{}
 	}
 	switch {
-	case fresh(threads) && len(threads.threads) > 0:
-		entries := make([]repository.Keyed, len(threads.threads))
-		for i, t := range threads.threads {
-			entries[i] = repository.Keyed{Key: t.ID, Value: t}
-		}
-		list, err := r.store.PutList(ctx, entries)
+	case threads == nil:
+	case threads.file.State != checkpoint.OK:
+		z.Threads, r.out.Threads = before.Threads, r.prev.Threads
+	case len(threads.threads) > 0:
+		list, err := r.putThreads(ctx, threads.threads)
 		if err != nil {
-			return fmt.Errorf("store the list of threads: %w", err)
+			return err
 		}
-		z.Threads = &list
-	case !fresh(threads) && before != nil && (threads != nil || workspace == nil):
-		z.Threads = before.Threads
+		z.Threads, r.out.Threads = &list, threads.threads
 	}
-	if fresh(workspace) && fresh(threads) {
-		z.Dangling = workspace.workspace.Dangling(threads.threads)
+	switch {
+	case workspace == nil:
+	case workspace.file.State != checkpoint.OK:
+		z.Pointer, z.Windows, z.Migrations = before.Pointer, before.Windows, before.Migrations
+		// Which threads a carried db.sqlite names is not known any more; of those
+		// that dangled, some may have come.
+		z.Dangling = slices.DeleteFunc(slices.Clone(before.Dangling), func(id string) bool {
+			return slices.ContainsFunc(r.out.Threads, func(t checkpoint.Thread) bool { return t.ID == id })
+		})
+	default:
+		facts := &workspace.workspace
+		z.Pointer, z.Windows, z.Migrations = facts.Pointer, facts.Windows, facts.Migrations
+		z.Dangling = facts.Dangling(r.out.Threads)
 	}
 	return nil
 }
 
-// databases captures both databases; one that does not exist is nil.
-func (r *run) databases(ctx context.Context) (workspace, threads *database, err error) {
-	if path := r.src.Zed.WorkspaceDB(); path != "" {
+func (r *run) putThreads(ctx context.Context, threads []checkpoint.Thread) (checkpoint.List, error) {
+	entries := make([]repository.Keyed, len(threads))
+	for i, t := range threads {
+		entries[i] = repository.Keyed{Key: t.ID, Value: t}
+	}
+	list, err := r.store.PutList(ctx, entries)
+	if err != nil {
+		return list, fmt.Errorf("store the list of threads: %w", err)
+	}
+	return list, nil
+}
+
+// databases captures both databases; one that does not exist is nil. When
+// neither does, what there is of them is carried.
+func (r *run) databases(ctx context.Context, places zed.Places) (workspace, threads *database, err error) {
+	if path := places.WorkspaceDB(); path != "" {
 		workspace, err = r.database(ctx, path, workspaceFacts{r.src.Roots, &r.acceptance}, true)
 		if err != nil {
 			return nil, nil, err
 		}
 	}
-	threads, err = r.database(ctx, r.src.Zed.ThreadsDB(), threadList{}, false)
+	threads, err = r.database(ctx, places.ThreadsDB(), threadList{}, false)
+	if workspace == nil && threads == nil && err == nil {
+		workspace, threads = r.gone(places.WorkspaceDB()), r.gone(places.ThreadsDB())
+	}
 	return workspace, threads, err
+}
+
+// gone carries the database at path, which has been deleted, if it was there
+// before.
+func (r *run) gone(path string) *database {
+	f := r.carried(checkpoint.NameZed, checkpoint.Logical(r.src.Roots, path), checkpoint.KindSQLite, errGone)
+	if !f.State.Usable() {
+		return nil
+	}
+	return &database{file: f}
 }
 
 // inspector reads from a consistent image what is said of it, and refuses one
@@ -204,5 +238,7 @@ type threadList struct{}
 
 func (threadList) inspect(conn *sqlite3.Conn, db *database) (err error) {
 	db.threads, err = zed.InspectThreads(conn)
+	// Ids that are no text may look the same, and a list has each key once.
+	db.threads = slices.CompactFunc(db.threads, func(a, b checkpoint.Thread) bool { return a.ID == b.ID })
 	return err
 }

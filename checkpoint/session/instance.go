@@ -33,7 +33,7 @@ func Instance(runtimeDir string) (checkpoint.Instance, error) {
 	if err != nil {
 		return checkpoint.Instance{}, fmt.Errorf("instance: %w", err)
 	}
-	host, _ := os.Hostname() //nolint:errcheck // it only informs
+	host, _ := os.Hostname() // it only informs
 	return checkpoint.Instance{ID: id, Hostname: host, BootID: readLine("/proc/sys/kernel/random/boot_id"), Container: containerID()}, nil
 }
 
@@ -41,12 +41,12 @@ func Instance(runtimeDir string) (checkpoint.Instance, error) {
 // another process was first, and is never seen half written.
 func createInstance(dir, path string) error {
 	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails since Go 1.24
+	rand.Read(b[:]) // never fails since Go 1.24
 	f, err := os.CreateTemp(dir, ".instance-*")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // a temporary name
+	defer os.Remove(f.Name()) // a temporary name
 	_, err = f.WriteString(hex.EncodeToString(b[:]) + "\n")
 	if cerr := f.Close(); err == nil {
 		err = cerr

@@ -49,14 +49,14 @@ func Acquire(dir string, owner Owner) (*Lock, error) {
 		return nil, fmt.Errorf("session lock: %w", err)
 	}
 	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, whole()); err != nil {
-		defer f.Close() //nolint:errcheck // nothing was written
+		defer f.Close() // nothing was written
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 			return nil, fmt.Errorf("%w by %s", checkpoint.ErrLocked, readOwner(f))
 		}
 		return nil, fmt.Errorf("session lock %s: %w", path, err)
 	}
 	owner.PID, owner.Since = os.Getpid(), time.Now().UTC().Truncate(time.Second)
-	owner.Hostname, _ = os.Hostname() //nolint:errcheck // it only informs
+	owner.Hostname, _ = os.Hostname() // it only informs
 	b, err := json.Marshal(owner)
 	if err == nil {
 		err = f.Truncate(0)
@@ -65,7 +65,7 @@ func Acquire(dir string, owner Owner) (*Lock, error) {
 		_, err = f.WriteAt(b, 0)
 	}
 	if err != nil {
-		f.Close() //nolint:errcheck // the write's error counts
+		f.Close() // the write's error counts
 		return nil, fmt.Errorf("session lock %s: %w", path, err)
 	}
 	return &Lock{f: f}, nil
@@ -81,7 +81,7 @@ func Holder(dir string) (Owner, bool) {
 	if err != nil {
 		return Owner{}, false
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	lock := whole()
 	if unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, lock) != nil || lock.Type == unix.F_UNLCK {
 		return Owner{}, false
@@ -98,7 +98,7 @@ func whole() *unix.Flock_t { return &unix.Flock_t{Type: unix.F_WRLCK} }
 func readOwner(f *os.File) Owner {
 	var o Owner
 	b := make([]byte, 4096)
-	n, _ := f.ReadAt(b, 0)                //nolint:errcheck // a short or empty file is an unknown owner
+	n, _ := f.ReadAt(b, 0)                // a short or empty file is an unknown owner
 	if json.Unmarshal(b[:n], &o) != nil { // torn by a holder that is just writing
 		return Owner{}
 	}

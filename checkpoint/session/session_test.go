@@ -3,6 +3,7 @@ package session_test
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,10 +29,10 @@ func TestMain(m *testing.M) {
 // to be killed.
 func hold(dir string) {
 	if _, err := session.Acquire(dir, session.Owner{Instance: "other", Command: "run"}); err != nil {
-		os.Stdout.WriteString(err.Error() + "\n")
+		fmt.Println(err)
 		return
 	}
-	os.Stdout.WriteString("held\n")
+	fmt.Println("held")
 	select {}
 }
 

@@ -123,8 +123,11 @@ func (r *rig) whole(w *zedwriter.Process, id string) error {
 		}
 	}
 	windows, err := exec.Command("jq", ".components.windows.items | length", filepath.Join(out, "manifest.json")).Output()
-	if err != nil || strings.TrimSpace(string(windows)) != "3" {
-		return fmt.Errorf("%s windows (%v), want 3", windows, err)
+	if err != nil {
+		return fmt.Errorf("count windows: %w", err)
+	}
+	if strings.TrimSpace(string(windows)) != "3" {
+		return fmt.Errorf("%s windows, want 3", windows)
 	}
 	return exec.Command("rm", "-rf", out).Run()
 }

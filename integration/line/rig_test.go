@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	}
 	fmt.Printf("seed: -line-seed=%d\n", *seed)
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir) //nolint:errcheck // temporary
+		os.RemoveAll(dir) // temporary
 		os.Exit(code)
 	}))
 }
@@ -74,11 +74,11 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	// Not t.TempDir, whose path can be too long for a socket.
-	dir, err := os.MkdirTemp("", "rig-")
+	dir, err := os.MkdirTemp("", "rig-") //nolint:usetesting // its path is short
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) }) //nolint:errcheck // temporary
+	t.Cleanup(func() { os.RemoveAll(dir) }) // temporary
 	r := &rig{t: t, home: filepath.Join(dir, "home"), ws: filepath.Join(dir, "ws")}
 	r.data = filepath.Join(r.home, ".local/share/zed")
 	run := filepath.Join(dir, "run")

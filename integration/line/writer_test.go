@@ -135,7 +135,7 @@ func TestPlainCopiesFailTheJudge(t *testing.T) {
 		for _, kind := range zedwriter.Kinds {
 			at := kind.Path(r.data)
 			for _, old := range []string{at, at + "-wal", at + "-shm", at + "-journal"} {
-				os.Remove(old) //nolint:errcheck // it may not be there
+				os.Remove(old) // it may not be there
 			}
 			if err := exec.Command("cp", filepath.Join(copies, fmt.Sprint(kind, next)), at).Run(); err != nil {
 				t.Fatal(err)
