@@ -257,10 +257,14 @@ func unseal(decoder *zstd.Decoder, b []byte) ([]byte, error) {
 	if err := head.Decode(packed); err != nil {
 		return nil, damaged("manifest: %w", err)
 	}
-	if !head.HasFCS || head.FrameContentSize > checkpoint.MaxManifest {
-		return nil, damaged("manifest of %d bytes, at most %d are allowed", head.FrameContentSize, checkpoint.MaxManifest)
+	size := uint64(checkpoint.MaxManifest) // some encoders do not say
+	if head.HasFCS {
+		size = head.FrameContentSize
 	}
-	plain, err := decoder.DecodeAll(packed, make([]byte, 0, head.FrameContentSize))
+	if size > checkpoint.MaxManifest {
+		return nil, damaged("manifest of %d bytes, at most %d are allowed", size, checkpoint.MaxManifest)
+	}
+	plain, err := decoder.DecodeAll(packed, make([]byte, 0, size))
 	if err != nil {
 		return nil, damaged("manifest: %w", err)
 	}

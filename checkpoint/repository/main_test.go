@@ -46,7 +46,7 @@ func commit(dir string, commits int) {
 		tx, err := r.Begin(context.Background())
 		exitOn(err)
 		// A part that stays, a part that is new, enough for a recipe.
-		b := append(noise(0, 5*checkpoint.ChunkSize), text(seq, 5*checkpoint.ChunkSize)...)
+		b := append(noise(0, 5*checkpoint.ChunkSize), noise(seq, 5*checkpoint.ChunkSize)...)
 		c, err := tx.Put(context.Background(), bytes.NewReader(b), checkpoint.ChunkSize)
 		exitOn(err)
 		m := manifest(seq, fileOf("data", c))

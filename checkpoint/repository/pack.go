@@ -18,6 +18,7 @@ type packWriter struct {
 	pack *pack // its path is the temporary one until it is renamed
 	file file
 	enc  *zstd.Encoder
+	free buffers
 
 	// queue holds the frames being compressed; its capacity bounds how many
 	// are in memory. written is closed when the writing goroutine has ended.
@@ -45,29 +46,44 @@ type job struct {
 // that reads and hashes feeds them, so two saturate two cores.
 const encoders = 2
 
-func newPackWriter(d disk, dir string, enc *zstd.Encoder) (*packWriter, error) {
+// buffers keeps the memory of frames for the next ones.
+type buffers chan []byte
+
+func newBuffers() buffers { return make(buffers, 2*encoders) }
+
+func (b buffers) get() []byte {
+	select {
+	case buf := <-b:
+		return buf[:0]
+	default:
+		return make([]byte, 0, frameSize+4<<10) // what does not compress grows a little
+	}
+}
+
+func (b buffers) put(buf []byte) {
+	select {
+	case b <- buf:
+	default:
+	}
+}
+
+func newPackWriter(d disk, dir string, enc *zstd.Encoder, free buffers) (*packWriter, error) {
 	path := tempName(dir)
 	f, err := d.create(path)
 	if err != nil {
 		return nil, wrap("create pack", err)
 	}
 	w := &packWriter{
-		disk: d, pack: &pack{path: path}, file: f, enc: enc, sum: sha256.New(),
+		disk: d, pack: &pack{path: path}, file: f, enc: enc, free: free, sum: sha256.New(),
 		queue: make(chan job, encoders), written: make(chan struct{}),
 	}
 	go w.run()
-	w.queue <- job{packed: ready(appendSkippable(nil, magicHeader, []byte(packFormat)))}
 	return w, nil
-}
-
-func ready(b []byte) <-chan []byte {
-	c := make(chan []byte, 1)
-	c <- b
-	return c
 }
 
 func (w *packWriter) run() {
 	defer close(w.written)
+	w.write(appendSkippable(nil, magicHeader, []byte(packFormat)))
 	for j := range w.queue {
 		if j.done != nil {
 			close(j.done)
@@ -80,6 +96,7 @@ func (w *packWriter) run() {
 			f.stored.Store(true)
 			w.frames = append(w.frames, f)
 		}
+		w.free.put(b)
 	}
 }
 
@@ -95,12 +112,16 @@ func (w *packWriter) write(b []byte) {
 	w.size += int64(len(b))
 }
 
-// put takes a frame and its plain bytes.
+// put takes a frame and its plain bytes, which are w's from now on.
 func (w *packWriter) put(f *frame, plain []byte) {
 	packed := make(chan []byte, 1)
 	w.queue <- job{frame: f, packed: packed}
 	w.chunks += len(f.chunks)
-	go func() { packed <- w.enc.EncodeAll(plain, make([]byte, 0, len(plain)/2)) }()
+	go func() {
+		b := w.enc.EncodeAll(plain, w.free.get())
+		w.free.put(plain)
+		packed <- b
+	}()
 }
 
 // wait returns when all that was put is written, with the first error.

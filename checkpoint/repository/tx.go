@@ -22,9 +22,10 @@ import (
 type Tx struct {
 	r *Repository
 
-	mu  sync.Mutex
-	err error // what went wrong first: nothing can be committed any more
-	enc *zstd.Encoder
+	mu   sync.Mutex
+	err  error         // what went wrong first: nothing can be committed any more
+	enc  *zstd.Encoder // made for the first pack
+	free buffers
 	// own holds the chunks that this transaction has added.
 	own map[checkpoint.Hash]place
 	// Chunks of files and what leads to them (pages, lists) are gathered
@@ -55,7 +56,7 @@ func (r *Repository) Begin(ctx context.Context) (*Tx, error) {
 		<-r.writing
 		return nil, wrap("begin", err)
 	}
-	return &Tx{r: r, own: map[checkpoint.Hash]place{}, data: &builder{}, meta: &builder{}}, nil
+	return &Tx{r: r, own: map[checkpoint.Hash]place{}, data: &builder{}, meta: &builder{}, free: newBuffers()}, nil
 }
 
 func (r *Repository) prepare(ctx context.Context) error {
@@ -248,7 +249,7 @@ func (t *Tx) add(ctx context.Context, b []byte, to *builder) (checkpoint.Hash, e
 		}
 	}
 	if to.frame == nil {
-		to.frame = &frame{}
+		to.frame, to.plain = &frame{}, t.free.get()
 	}
 	t.own[id] = place{to.frame, uint32(len(to.plain)), uint32(len(b))}
 	to.frame.chunks = append(to.frame.chunks, chunk{id, uint32(len(b))})
@@ -298,7 +299,7 @@ func (t *Tx) newPack() (*packWriter, error) {
 		}
 		t.enc = enc
 	}
-	return newPackWriter(t.r.disk, filepath.Join(t.r.dir, dirPacks), t.enc)
+	return newPackWriter(t.r.disk, filepath.Join(t.r.dir, dirPacks), t.enc, t.free)
 }
 
 // flush writes what was put to the pack and waits until it is there.

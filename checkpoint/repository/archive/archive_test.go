@@ -31,11 +31,8 @@ func must(t testing.TB, err error) {
 }
 
 func noise(seed uint64, n int) []byte {
-	r := rand.New(rand.NewPCG(seed, 0))
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24)}).Read(b) //nolint:errcheck // never fails
 	return b
 }
 
