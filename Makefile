@@ -16,7 +16,7 @@ all: build
 
 ## build: the static binary bin/helix-ckpt
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.release=$(VERSION)' -o bin/helix-ckpt ./cmd/helix-ckpt
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/helix-ckpt ./cmd/helix-ckpt
 
 ## deps: the Debian packages that are missing
 deps:
