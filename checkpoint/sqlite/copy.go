@@ -229,7 +229,7 @@ func (c *copier) fromWAL(ctx context.Context, before Fingerprint, main *os.File)
 		return copied{}, gone(err)
 	}
 	defer log.Close()
-	read, err := c.readMain(ctx, main)
+	read, err := c.readMain(ctx, before, main)
 	if err != nil {
 		return copied{}, err
 	}
@@ -254,10 +254,13 @@ func (c *copier) fromWAL(ctx context.Context, before Fingerprint, main *os.File)
 }
 
 // readMain reads all that the main file has now into the buffer.
-func (c *copier) readMain(ctx context.Context, main *os.File) (int64, error) {
+func (c *copier) readMain(ctx context.Context, before Fingerprint, main *os.File) (int64, error) {
 	now, err := stat(main)
 	if err != nil {
 		return 0, err
+	}
+	if !now.same(before.main) {
+		return 0, moved("the main file was replaced")
 	}
 	if err := c.fits(now.size); err != nil {
 		return 0, err

@@ -202,6 +202,31 @@ func TestTheJudgeRefusesUnprovedCopies(t *testing.T) {
 	}
 }
 
+// A reader that takes locks costs saves, and the writer must count them: its 0
+// elsewhere is worth nothing otherwise.
+func TestSavesLostToALockAreCounted(t *testing.T) {
+	p, dir := start(t, zedwriter.Config{ThreadsEvery: 10 * time.Millisecond}), t.TempDir()
+	for n := 0; ; n++ {
+		into := filepath.Join(dir, fmt.Sprint(n))
+		// It is itself refused while the writer commits.
+		_ = exec.CommandContext(t.Context(), "sqlite3", p.Path(zedwriter.Threads), fmt.Sprintf("VACUUM INTO '%s'", into)).Run()
+		log, err := p.Log()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if log.Failed(zedwriter.Threads) > 0 {
+			break
+		}
+		if n == 100 {
+			t.Fatal("100 locking copies cost no save")
+		}
+	}
+	summary, err := p.Stop()
+	if err != nil || summary.Threads.Failed == 0 || summary.DB.Failed != 0 {
+		t.Errorf("%s, %v", summary, err)
+	}
+}
+
 // The judge must not find fault with a sound copy that merely has nobody's
 // log, and must with one that lacks the last transaction.
 func TestTheJudgeComparesWithTheLog(t *testing.T) {
