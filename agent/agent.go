@@ -358,6 +358,9 @@ func (a *Agent) state(s rpc.SessionState) {
 		a.log.Warn("session record not written", "error", err)
 	}
 	status := session.Status{Session: view.Session, State: string(s), Since: time.Now().UTC(), PID: view.AgentPID, Epoch: a.k.epoch, LastCheckpoint: a.k.entry.ID}
+	if s == rpc.SessionRestoring && view.Restore != nil {
+		status.Restoring = view.Restore.Checkpoint
+	}
 	if view.Components != nil {
 		status.Components = map[string]checkpoint.State{}
 		for name, h := range view.Components {

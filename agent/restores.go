@@ -184,10 +184,10 @@ func (a *Agent) restore(ctx context.Context, q restore.Request) error {
 
 // runRestore runs a restore and shows it in v and the status.
 func (a *Agent) runRestore(ctx context.Context, q restore.Request, v *restoreView) error {
-	a.state(rpc.SessionRestoring)
 	a.mu.Lock()
 	a.view.Restore = &rpc.RestoreSummary{RequestID: q.ID, Checkpoint: q.Checkpoint, Phase: restore.Planned}
 	a.mu.Unlock()
+	a.state(rpc.SessionRestoring)
 	start := time.Now()
 	report, err := a.k.restorer(a.shows(v)).Run(ctx, q)
 	v.end(err)

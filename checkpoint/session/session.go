@@ -71,14 +71,13 @@ func Save(dir string, r Record) error { return writeJSON(filepath.Join(dir, "ses
 type Status struct {
 	Session string    `json:"session"`
 	State   string    `json:"state"`
-	Detail  string    `json:"detail,omitempty"`
 	Since   time.Time `json:"since"`
 	PID     int       `json:"pid"`
 	Epoch   uint64    `json:"epoch"`
 	// LastCheckpoint is the newest one at the change of state.
 	LastCheckpoint checkpoint.ID               `json:"last_checkpoint,omitempty"`
 	Components     map[string]checkpoint.State `json:"components,omitempty"`
-	// Restoring is the checkpoint that is being restored or was not.
+	// Restoring is the checkpoint that is being restored.
 	Restoring checkpoint.ID `json:"restoring,omitempty"`
 }
 
