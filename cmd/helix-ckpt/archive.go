@@ -25,6 +25,9 @@ func (a *app) exportCommand() *cobra.Command {
 		Short: "Write a checkpoint as one file (tar.zst) that another host imports",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if file == "-" && a.json() {
+				return usage("--file - writes the archive to standard output, where --output json would stand")
+			}
 			ctx := cmd.Context()
 			site, err := a.site()
 			if err != nil {
@@ -63,11 +66,14 @@ func (a *app) exportCommand() *cobra.Command {
 // exportFile writes a file under another name until it is whole and synced: a
 // half archive never stands at path.
 func exportFile(path string, write func(io.Writer) error) (int64, checkpoint.Hash, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return 0, checkpoint.Hash{}, usage("export: %s is a directory; name a file in it", path)
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".helix-ckpt-export-*")
 	if err != nil {
 		return 0, checkpoint.Hash{}, fmt.Errorf("export: %w", err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
+	defer os.Remove(f.Name()) // gone after the rename
 	sum := sha256.New()
 	err = write(io.MultiWriter(f, sum))
 	if err == nil {
@@ -95,14 +101,17 @@ Where an agent runs for that session, it does so.`,
 				return err
 			}
 			defer cleanup()
-			entry, err := a.importFile(cmd.Context(), f)
+			in, err := a.importFile(cmd.Context(), f)
+			if errors.Is(err, checkpoint.ErrDamaged) {
+				return &codeError{code: exitDamaged, err: err, remedy: "nothing of it was taken in; copy the archive once more"}
+			}
 			if err != nil {
 				return err
 			}
 			if a.json() {
-				return a.printJSON(entry)
+				return a.printJSON(in)
 			}
-			_, err = fmt.Fprintf(a.stdout, "%s  epoch %d, seq %d  %s  %s\n", entry.ID, entry.Epoch, entry.Seq, bytes(entry.PlainBytes), states(entry.Components))
+			_, err = fmt.Fprintf(a.stdout, "%s  session %s  epoch %d, seq %d  %s  %s\n", in.ID, in.Session, in.Epoch, in.Seq, bytes(in.PlainBytes), states(in.Components))
 			return err
 		},
 	}
@@ -118,7 +127,7 @@ func (a *app) archiveFile(path string) (*os.File, func(), error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("import: %w", err)
 		}
-		return f, func() { f.Close() }, nil //nolint:errcheck // read only
+		return f, func() { f.Close() }, nil // read only
 	}
 	f, err := os.CreateTemp("", "helix-ckpt-import-*")
 	if err != nil {
@@ -132,42 +141,50 @@ func (a *app) archiveFile(path string) (*os.File, func(), error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("import: %w", err), f.Close())
 	}
-	return f, func() { f.Close() }, nil //nolint:errcheck // a temporary file
+	return f, func() { f.Close() }, nil // a temporary file
 }
 
-func (a *app) importFile(ctx context.Context, f *os.File) (checkpoint.Entry, error) {
+// imported is the result of an import as it is printed.
+type imported struct {
+	Session string `json:"session"`
+	checkpoint.Entry
+}
+
+func (a *app) importFile(ctx context.Context, f *os.File) (in imported, err error) {
 	site, err := a.site()
 	if err != nil {
-		return checkpoint.Entry{}, err
+		return in, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return checkpoint.Entry{}, fmt.Errorf("import: %w", err)
+		return in, fmt.Errorf("import: %w", err)
 	}
 	opened, err := archive.Open(f)
 	if err != nil {
-		return checkpoint.Entry{}, err
+		return in, err
 	}
-	name := opened.Manifest().Session
+	in.Session = opened.Manifest().Session
 	opened.Close()
-	if name != site.ID {
+	if in.Session != site.ID {
 		if a.find.Session != "" || site.ID != discover.DefaultSession {
-			return checkpoint.Entry{}, fmt.Errorf("%w: it is of session %s, not of %s", checkpoint.ErrOtherSession, name, site.ID)
+			return in, fmt.Errorf("the archive is %w: of %q, not of %q", checkpoint.ErrOtherSession, in.Session, site.ID)
 		}
 		// Nobody named a session: it lands under its own.
-		a.find.Session = name
+		a.find.Session = in.Session
 		if site, err = a.site(); err != nil {
-			return checkpoint.Entry{}, err
+			return in, err
 		}
 	}
 	o, err := a.owner(ctx, site, "import")
 	if err != nil {
-		return checkpoint.Entry{}, err
+		return in, err
 	}
 	defer o.close()
 	if o.agent != nil {
-		return sendArchive(ctx, o.agent, f)
+		in.Entry, err = sendArchive(ctx, o.agent, f)
+	} else {
+		in.Entry, err = takeArchive(ctx, o.keeper, f)
 	}
-	return takeArchive(ctx, o.keeper, f)
+	return in, err
 }
 
 func sendArchive(ctx context.Context, c *rpc.Client, f *os.File) (checkpoint.Entry, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,18 +37,15 @@ since the last one, that one is confirmed. Exit code 3 when a component could no
 be captured as it is now.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			site, err := a.site()
-			if err != nil {
-				return err
+			if timeout <= 0 {
+				return usage("--timeout takes a duration above 0")
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			o, err := a.owner(ctx, site, "checkpoint")
-			if err != nil {
-				return err
+			made, err := a.create(ctx, r)
+			if errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("no checkpoint within %s (--timeout): %w", timeout, err)
 			}
-			defer o.close()
-			made, err := a.create(ctx, o, r)
 			if err != nil {
 				return err
 			}
@@ -62,9 +60,27 @@ be captured as it is now.`,
 	return cmd
 }
 
-func (a *app) create(ctx context.Context, o *owner, r rpc.CreateRequest) (rpc.Created, error) {
+// create has the owner of the session take a checkpoint, and warns of what is
+// not in it.
+func (a *app) create(ctx context.Context, r rpc.CreateRequest) (rpc.Created, error) {
+	site, err := a.site()
+	if err != nil {
+		return rpc.Created{}, err
+	}
+	o, err := a.owner(ctx, site, "checkpoint")
+	if err != nil {
+		return rpc.Created{}, err
+	}
+	defer o.close()
 	if o.agent != nil {
-		return o.agent.Create(ctx, r)
+		made, err := o.agent.Create(ctx, r)
+		if err != nil {
+			return made, err
+		}
+		if s, err := o.agent.Status(ctx); err == nil {
+			a.warnIncomplete(s.Components)
+		}
+		return made, nil
 	}
 	// By hand it is the user's will: what could have been restored is declined.
 	declined, err := o.keeper.Decline("checkpoint by hand")
@@ -72,18 +88,24 @@ func (a *app) create(ctx context.Context, o *owner, r rpc.CreateRequest) (rpc.Cr
 		return rpc.Created{}, err
 	}
 	result, err := o.keeper.Checkpoint(ctx, agent.Request{Reason: r.Reason, Pin: r.Pin, RequestID: r.RequestID})
+	a.warnIncomplete(result.Heads)
 	return rpc.Created{Entry: result.Entry, Confirmed: result.Confirmed, Declined: declined}, err
+}
+
+func (a *app) warnIncomplete(heads map[string]checkpoint.Head) {
+	for _, name := range checkpoint.Names() {
+		if h := heads[name]; h.State != "" && !h.State.Complete() {
+			a.log.Warn("not captured as it is now", "component", name, "state", h.State, "reason", h.Error)
+		}
+	}
 }
 
 func (a *app) printCreated(c rpc.Created) error {
 	e := c.Entry
 	if c.Declined != "" {
-		a.log.Warn("this session was not restored before; that checkpoint is kept for 7 days", "id", c.Declined)
+		a.log.Warn("this session was not restored before it was captured; what was not restored is kept for 7 days", "id", c.Declined)
 	}
 	out := created{e.ID, e.Epoch, e.Seq, e.NewBytes, e.Components, c.Confirmed, c.Declined}
-	if c.Confirmed {
-		out.NewBytes = 0
-	}
 	if a.json() {
 		if err := a.printJSON(out); err != nil {
 			return err

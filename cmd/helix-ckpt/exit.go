@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
@@ -27,6 +29,9 @@ const (
 type codeError struct {
 	code int
 	err  error
+	// remedy is what the user can do about it, where that is another thing than
+	// for err elsewhere.
+	remedy string
 }
 
 func (e *codeError) Error() string {
@@ -51,7 +56,7 @@ func exitCode(err error) int {
 		return exitRefused
 	case isAny(err, checkpoint.ErrDamaged):
 		return exitDamaged
-	case isAny(err, checkpoint.ErrInvalid):
+	case isAny(err, checkpoint.ErrInvalid, checkpoint.ErrRequestReused):
 		return exitUsage
 	case isAny(err, context.DeadlineExceeded):
 		return exitDeadline
@@ -71,9 +76,16 @@ func isAny(err error, targets ...error) bool {
 // remedy returns what a user can do about an error whose own text does not say
 // it.
 func remedy(err error) string {
+	var code *codeError
 	switch {
-	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
-		return "the directory must be writable for this user; name another with --dir or HELIX_CKPT_DIR"
+	case errors.As(err, &code) && code.remedy != "":
+		return code.remedy
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("this is uid %d: give it the right, or name another place (checkpoints: --dir, an archive: --file, sockets: XDG_RUNTIME_DIR)", os.Getuid())
+	case errors.Is(err, syscall.EROFS):
+		return "mount it writable, or name another place (checkpoints: --dir, an archive: --file, sockets: XDG_RUNTIME_DIR)"
+	case errors.Is(err, checkpoint.ErrRequestReused):
+		return "a new request needs a new --request-id"
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, checkpoint.ErrNoSpace):
 		return "free some space, or name another directory with --dir"
 	case errors.Is(err, checkpoint.ErrZedRunning):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -33,13 +34,17 @@ func (a *app) listCommand() *cobra.Command {
 			if err := a.printList(entries, site); err != nil {
 				return err
 			}
+			if len(damage) == 0 {
+				return nil
+			}
+			code, errs := exitPart, []error{}
 			for _, d := range damage {
-				a.log.Warn("left out, damaged", "what", d.String())
+				errs = append(errs, fmt.Errorf("left out: %w", d.Err))
+				if errors.Is(d.Err, checkpoint.ErrDamaged) {
+					code = exitDamaged
+				}
 			}
-			if len(damage) > 0 {
-				return &codeError{exitDamaged, fmt.Errorf("%w: %d manifests cannot be read", checkpoint.ErrDamaged, len(damage))}
-			}
-			return nil
+			return &codeError{code: code, err: errors.Join(errs...)}
 		},
 	}
 }

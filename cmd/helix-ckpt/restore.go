@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +37,13 @@ Without a selector it is the latest, or one whose restore failed before.
 				return usage("--at and --wait take a duration above 0")
 			case r.MinAge > 0 && r.Selector != "":
 				return usage("--at and a selector exclude each other")
+			case !slices.Contains(scopes(), r.Scope):
+				return usage("--phase %q: want files, windows, layout or all", phase)
+			}
+			for _, name := range r.Only {
+				if !slices.Contains(checkpoint.Names(), name) {
+					return usage("--only %q: want some of %s", name, strings.Join(checkpoint.Names(), ", "))
+				}
 			}
 			if dryRun {
 				return a.plan(cmd.Context(), r)
@@ -43,7 +52,10 @@ Without a selector it is the latest, or one whose restore failed before.
 			if report == nil {
 				return nothingToRestore(err)
 			}
-			return errors.Join(a.printReport(report), err)
+			if printed := a.printReport(report); err == nil {
+				return printed
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -55,10 +67,14 @@ Without a selector it is the latest, or one whose restore failed before.
 	return cmd
 }
 
+func scopes() []restore.Scope {
+	return []restore.Scope{restore.ScopeAll, restore.ScopeFiles, restore.ScopeWindows, restore.ScopeLayout}
+}
+
 // nothingToRestore gives the exit code of a restore for which nothing was found.
 func nothingToRestore(err error) error {
 	if isAny(err, checkpoint.ErrNotFound, checkpoint.ErrNothing) {
-		return &codeError{exitNothing, err}
+		return &codeError{code: exitNothing, err: err}
 	}
 	return err
 }
@@ -83,6 +99,9 @@ func (a *app) plan(ctx context.Context, r rpc.RestoreRequest) error {
 	}
 	if err := a.printPlan(p); err != nil {
 		return err
+	}
+	if p.Err() == nil && p.From != "" {
+		return &codeError{code: exitPart}
 	}
 	return nothingToRestore(p.Err())
 }
@@ -136,7 +155,7 @@ func (a *app) printPlan(p *restore.Plan) error {
 	}
 	fmt.Fprintf(a.stdout, "checkpoint %s\n", p.Checkpoint)
 	if p.From != "" {
-		fmt.Fprintf(a.stdout, "damaged; its place takes %s\n", p.From)
+		fmt.Fprintf(a.stdout, "it is damaged: the older %s would be restored instead\n", p.From)
 	}
 	for _, w := range p.Warnings {
 		fmt.Fprintf(a.stdout, "warning: %s\n", printable(w))
@@ -162,6 +181,9 @@ func (a *app) printPlan(p *restore.Plan) error {
 
 func (a *app) printReport(r *restore.Report) error {
 	if a.json() {
+		if r.Items == nil {
+			r.Items = []restore.Item{}
+		}
 		if err := a.printJSON(r); err != nil {
 			return err
 		}
@@ -183,7 +205,15 @@ func (a *app) printReport(r *restore.Report) error {
 		if i.Result == restore.Restored && i.Reason == "" {
 			continue
 		}
-		fmt.Fprintf(a.stdout, "  %s %s %s: %s %s\n", i.Component, printable(i.Name), printable(i.Label), i.Result, printable(i.Reason))
+		name := i.Name
+		if i.Label != "" {
+			name = fmt.Sprintf("%s %q", i.Name, i.Label)
+		}
+		line := fmt.Sprintf("  %s %s: %s", i.Component, name, i.Result)
+		if i.Reason != "" {
+			line += ", " + i.Reason
+		}
+		fmt.Fprintln(a.stdout, printable(line))
 	}
 	for _, dir := range r.Aside {
 		fmt.Fprintf(a.stdout, "what was there before is kept in %s\n", printable(dir))

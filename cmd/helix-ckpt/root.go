@@ -60,7 +60,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing to restor
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
-		Args:              cobra.NoArgs,
+		Args:              usageArgs(cobra.NoArgs),
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := root.PersistentFlags()
@@ -75,7 +75,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing to restor
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	f.StringVar(&a.logFormat, "log-format", "text", "how to log: text or json")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%w; see 'helix-ckpt %s --help'", err, strings.TrimPrefix(cmd.CommandPath(), "helix-ckpt "))
+		return usage("%w; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.runCommand(), a.checkpointCommand(), a.restoreCommand(), a.listCommand(), a.showCommand(),
 		a.verifyCommand(), a.exportCommand(), a.importCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
@@ -142,7 +142,7 @@ func isDiscovered(flag string) bool {
 func (a *app) site() (discover.Session, error) {
 	s, err := discover.Find(a.find)
 	if err != nil {
-		return s, &codeError{exitUsage, err}
+		return s, &codeError{code: exitUsage, err: err}
 	}
 	a.log.Debug("session", "id", s.ID, "dir", s.Dir)
 	return s, nil
@@ -153,7 +153,7 @@ func (a *app) json() bool { return a.output == "json" }
 
 // usage is an error of the command line: exit code 2.
 func usage(format string, args ...any) error {
-	return &codeError{exitUsage, fmt.Errorf(format, args...)}
+	return &codeError{code: exitUsage, err: fmt.Errorf(format, args...)}
 }
 
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
@@ -162,7 +162,7 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 			check = cobra.NoArgs
 		}
 		if err := check(cmd, args); err != nil {
-			return usage("%w; see 'helix-ckpt %s --help'", err, cmd.Name())
+			return usage("%w; see '%s --help'", err, cmd.CommandPath())
 		}
 		return nil
 	}

@@ -15,12 +15,13 @@ import (
 )
 
 // owner is who does what a command asks for: the agent when one runs, else this
-// process. Exactly one of the fields is set.
+// process. Either agent or keeper is set.
 type owner struct {
 	agent  *rpc.Client
 	keeper *agent.Keeper
 
-	conn *grpc.ClientConn
+	holder session.Owner // the agent
+	conn   *grpc.ClientConn
 }
 
 // owner finds the agent of the session, or takes the session for this command.
@@ -51,12 +52,12 @@ func (a *app) agent(ctx context.Context, site discover.Session) (*owner, error) 
 	if err != nil {
 		return nil, fmt.Errorf("session %s in %s: %w by %s, which cannot be reached: %w", site.ID, site.Dir, checkpoint.ErrLocked, holder, err)
 	}
-	return &owner{agent: rpc.NewClient(conn), conn: conn}, nil
+	return &owner{agent: rpc.NewClient(conn), holder: holder, conn: conn}, nil
 }
 
 func (o *owner) close() {
 	if o.conn != nil {
-		o.conn.Close() //nolint:errcheck // nothing is under way
+		o.conn.Close() // nothing is under way
 	}
 	if o.keeper != nil {
 		o.keeper.Close() //nolint:errcheck // the process ends

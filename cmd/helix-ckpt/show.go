@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/helixml/helix-ckpt/agent"
 	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/repository"
 )
@@ -53,22 +54,16 @@ func (a *app) showCommand() *cobra.Command {
 	return cmd
 }
 
-// load reads the checkpoint that a selector means.
+// load reads the checkpoint that a selector means. When that one is damaged it
+// says so, also of the latest, and returns the entry with its id: another in
+// its place must be asked for.
 func load(ctx context.Context, repo *repository.Repository, selector string) (*checkpoint.Manifest, checkpoint.Entry, error) {
-	entries, _, err := repo.List(ctx)
+	entries, err := agent.Entries(ctx, repo)
 	if err != nil {
 		return nil, checkpoint.Entry{}, err
 	}
 	entry, err := checkpoint.Select(entries, selector)
 	if err != nil {
-		// What is damaged is not in the list, but its id says which one is meant.
-		if id, idErr := checkpoint.ParseID(selector); idErr == nil {
-			m, sum, err := repo.Load(ctx, id)
-			if err != nil {
-				return nil, entry, err
-			}
-			return m, m.Entry(sum), nil
-		}
 		return nil, entry, err
 	}
 	m, _, err := repo.Load(ctx, entry.ID)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/helixml/helix-ckpt/agent/rpc"
 	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/repository"
 	"github.com/helixml/helix-ckpt/checkpoint/session"
 )
 
@@ -30,6 +32,10 @@ type status struct {
 	Problems  []string                    `json:"problems,omitempty"`
 }
 
+// statusTimeout bounds the wait for an agent, which answers in milliseconds or
+// hangs.
+const statusTimeout = 5 * time.Second
+
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
@@ -40,16 +46,24 @@ func (a *app) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx := cmd.Context()
+			ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
+			defer cancel()
 			o, err := a.agent(ctx, site)
-			if errors.Is(err, rpc.ErrNoAgent) {
-				return a.printStatus(a.lastStatus(cmd, session.Dir(site.Dir, site.ID), site.ID))
+			if isAny(err, rpc.ErrNoAgent, checkpoint.ErrLocked) {
+				s := a.lastStatus(cmd, session.Dir(site.Dir, site.ID), site.ID)
+				if !errors.Is(err, rpc.ErrNoAgent) {
+					s.Problems = append(s.Problems, err.Error())
+				}
+				return a.printStatus(s)
 			}
 			if err != nil {
 				return err
 			}
 			defer o.close()
 			s, err := o.agent.Status(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("%s has not answered for %s: %w", o.holder, statusTimeout, err)
+			}
 			if err != nil {
 				return err
 			}
@@ -88,16 +102,21 @@ func (a *app) lastStatus(cmd *cobra.Command, dir, id string) status {
 	case !errors.Is(err, fs.ErrNotExist):
 		out.Problems = append(out.Problems, err.Error())
 	}
-	site, err := a.site()
+	repo, err := repository.Open(dir)
 	if err != nil {
+		out.Problems = append(out.Problems, err.Error())
 		return out
 	}
-	repo, err := openRepository(site)
+	entries, damage, err := repo.List(cmd.Context())
 	if err != nil {
-		return out
+		out.Problems = append(out.Problems, err.Error())
 	}
-	if entries, _, err := repo.List(cmd.Context()); err == nil && len(entries) > 0 {
-		out.Latest, out.Created, out.Epoch, out.Component = entries[0].ID, entries[0].Created, entries[0].Epoch, entries[0].Components
+	for _, d := range damage {
+		out.Problems = append(out.Problems, d.Err.Error())
+	}
+	if len(entries) > 0 {
+		e := entries[0]
+		out.Latest, out.Created, out.Epoch, out.Component = e.ID, e.Created, max(out.Epoch, e.Epoch), e.Components
 	}
 	return out
 }

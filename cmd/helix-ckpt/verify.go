@@ -69,11 +69,11 @@ func (a *app) verifyCommand() *cobra.Command {
 }
 
 // verifyTarget returns the checkpoint that a selector means, also one whose
-// manifest is damaged when it is named by its whole id.
+// manifest is damaged: to say that is what verify is for.
 func verifyTarget(cmd *cobra.Command, repo *repository.Repository, selector string) (checkpoint.ID, error) {
 	_, entry, err := load(cmd.Context(), repo, selector)
-	if id, idErr := checkpoint.ParseID(selector); idErr == nil && errors.Is(err, checkpoint.ErrDamaged) {
-		return id, nil
+	if errors.Is(err, checkpoint.ErrDamaged) {
+		return entry.ID, nil
 	}
 	return entry.ID, err
 }
@@ -88,13 +88,16 @@ func (a *app) printVerified(r repository.VerifyReport) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(a.stdout, "%d checkpoints, %d packs of %s, %s read back\n", r.Checkpoints, r.Packs, bytes(r.PackBytes), bytes(r.PlainBytes))
+		fmt.Fprintf(a.stdout, "read back: checkpoints %d (%s), packs %d (%s)\n", r.Checkpoints, bytes(r.PlainBytes), r.Packs, bytes(r.PackBytes))
 		for _, d := range r.Damage {
 			fmt.Fprintf(a.stdout, "damaged: %s\n", printable(d.String()))
 		}
 	}
 	if len(r.Damage) > 0 {
-		return &codeError{exitDamaged, fmt.Errorf("%w: %d findings", checkpoint.ErrDamaged, len(r.Damage))}
+		return &codeError{
+			code: exitDamaged, err: fmt.Errorf("%w: %d findings", checkpoint.ErrDamaged, len(r.Damage)),
+			remedy: "what is not named is whole: restore takes each component from the newest checkpoint that has it so",
+		}
 	}
 	return nil
 }
