@@ -105,7 +105,7 @@ func (k *Keeper) load(ctx context.Context) error {
 	}
 	k.latest, k.entry = nil, checkpoint.Entry{}
 	for _, e := range entries {
-		previous, err := loadPrevious(ctx, k.repo, e.ID)
+		previous, err := capture.Load(ctx, k.repo, e.ID)
 		if err != nil {
 			k.log.Warn("checkpoint cannot be built on", "id", e.ID, "error", err)
 			continue
@@ -118,24 +118,6 @@ func (k *Keeper) load(ctx context.Context) error {
 		k.entry = entries[0]
 	}
 	return nil
-}
-
-func loadPrevious(ctx context.Context, repo *repository.Repository, id checkpoint.ID) (*capture.Previous, error) {
-	m, _, err := repo.Load(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	p := &capture.Previous{Manifest: m, Files: map[string][]checkpoint.File{}}
-	for _, name := range checkpoint.Names() {
-		set := m.Components.FileSet(name)
-		if set == nil {
-			continue
-		}
-		if p.Files[name], err = repo.Files(ctx, set); err != nil {
-			return nil, err
-		}
-	}
-	return p, nil
 }
 
 // Request asks for a checkpoint.
@@ -299,7 +281,7 @@ func (k *Keeper) commit(ctx context.Context, tx *repository.Tx, r Request, start
 	if err != nil {
 		return err
 	}
-	k.latest = &capture.Previous{Manifest: m, Files: captured.Files}
+	k.latest = captured.Previous(m)
 	k.entry, k.seq = m.Entry(sum), m.Seq
 	k.record.LastCheckpoint = m.ID
 	// The checkpoint is committed; what only points at it must not fail it.
