@@ -41,8 +41,8 @@ type builder struct {
 }
 
 // clearOut takes the windows of a workspace to the stage, wherever they are,
-// and sends away those that are not saved and stand among the tiled ones: with
-// them no size could be as saved.
+// and sends away those that stand among the tiled ones and were not saved there:
+// with them no size could be as saved.
 func (b *builder) clearOut(w *workspace) {
 	for _, n := range w.windows() {
 		p := b.desk.places[n.con]
@@ -56,7 +56,7 @@ func (b *builder) clearOut(w *workspace) {
 		return
 	}
 	for _, n := range live.windows() {
-		if b.goal.live[n.con] {
+		if b.goal.tiled(n.con) || b.goal.floating[n.con] != "" {
 			continue
 		}
 		if b.spare == "" {

@@ -107,7 +107,7 @@ func quote(name string) (string, bool) {
 	}
 	var b strings.Builder
 	b.WriteByte('"')
-	for i := 0; i < len(name); i++ {
+	for i := range len(name) {
 		switch c := name[i]; c {
 		case '\\':
 			if i+1 == len(name) || strings.IndexByte("\"';,\\", name[i+1]) >= 0 {

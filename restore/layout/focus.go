@@ -2,31 +2,36 @@ package layout
 
 import "slices"
 
-// focusStep replays the focus. A focused window becomes the most recent of
-// every container around it, so visiting the windows depth first, each
-// container's children from the least to the most recent one, leaves every
-// order as saved; the same holds for the workspaces of an output.
+// focusStep replays the focus if any of it is not as saved.
 func focusStep(g *goal, d *desk, _ bool) step {
+	if g.keep == 0 && len(compareFocus(g, d)) == 0 || g.keep != 0 && d.focused == g.keep {
+		return step{}
+	}
+	return step{commands: replay(g, d)}
+}
+
+// replay focuses one window after the other. A focused window becomes the most
+// recent of every container around it, so visiting the windows depth first,
+// each container's children from the least to the most recent one, leaves every
+// order as saved; the same holds for the workspaces of an output.
+func replay(g *goal, d *desk) script {
 	var s script
-	switch {
-	case g.keep != 0:
-		if _, there := d.places[g.keep]; there && d.focused != g.keep {
+	if g.keep != 0 {
+		if p, there := d.places[g.keep]; there && p.standing != hidden && p.standing != inHidden {
 			s.to(g.keep, "focus")
 		}
-	case !focusIsRight(g, d):
-		for _, name := range g.visits {
-			w := g.workspace(name)
-			if w == nil || examine(w, d) == wrong || len(w.nodes) == 0 {
-				if d.workspace(name) != nil || name == g.visits[len(g.visits)-1] {
-					s.plain("workspace --no-auto-back-and-forth %s", mustQuote(name))
-				}
-				continue
-			}
-			s.replay(&w.node)
-		}
-		s.last(g, d)
+		return s
 	}
-	return step{commands: s}
+	for i, name := range g.visits {
+		w := g.workspace(name)
+		if w != nil && len(w.nodes) > 0 && examine(w, d) != wrong {
+			s.replay(&w.node)
+		} else if d.workspace(name) != nil || i == len(g.visits)-1 {
+			s.plain("workspace --no-auto-back-and-forth %s", mustQuote(name))
+		}
+	}
+	s.last(g, d)
+	return s
 }
 
 func (s *script) replay(n *node) {
@@ -61,10 +66,4 @@ func (g *goal) find(id string) (in *workspace, found *node) {
 		})
 	}
 	return in, found
-}
-
-// focusIsRight compares every order of focus, what each output shows and the
-// focused node.
-func focusIsRight(g *goal, d *desk) bool {
-	return len(compareFocus(g, d)) == 0
 }

@@ -34,9 +34,14 @@ func next(g *goal, d *desk, may func(kind) bool) step {
 			continue
 		}
 		s := plan.step(g, d, !may(adjust))
-		if s.kind = plan.kind; len(s.commands) > 0 {
-			return s
+		if s.kind = plan.kind; len(s.commands) == 0 {
+			continue
 		}
+		if s.kind == size && may(focus) {
+			// It depends on the containers alone, so it need not wait.
+			s.commands = append(s.commands, replay(g, d)...)
+		}
+		return s
 	}
 	return step{kind: done}
 }
@@ -108,12 +113,6 @@ func sameLayouts(want, live *node) bool {
 func sameBoxes(want, live *node) bool {
 	same := true
 	pairs(want, live, func(w, l *node) { same = same && w.box == l.box })
-	return same
-}
-
-func sameFocus(want, live *node) bool {
-	same := true
-	pairs(want, live, func(w, l *node) { same = same && slices.Equal(w.focus, l.focus) })
 	return same
 }
 

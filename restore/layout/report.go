@@ -88,6 +88,9 @@ func notRestored(saved *checkpoint.Layout, g *goal, d *desk) []NotRestored {
 	for _, l := range g.windows {
 		con[l.id] = l.con
 	}
+	for _, w := range g.workspaces {
+		w.walk(func(n *node) { con[n.id] = n.con })
+	}
 	for _, w := range saved.Workspaces {
 		if name, ok := g.renamed[w.ID]; ok {
 			add(w.ID, "name", fmt.Sprintf("the name %q cannot be given to sway in a command; it is %q instead", w.Name, name))
@@ -96,7 +99,7 @@ func notRestored(saved *checkpoint.Layout, g *goal, d *desk) []NotRestored {
 			add(w.ID, "output", fmt.Sprintf("it is on %s and was on %s: several outputs are %s", live.output, w.Output, later))
 		}
 		for _, n := range w.Nodes {
-			n.Walk(func(n *checkpoint.Node, _ int) { g.attributes(n, con, d, add) })
+			n.Walk(func(n *checkpoint.Node, _ int) { attributes(n, con[n.ID], d, add) })
 		}
 		for _, n := range w.Floating {
 			what := "floating"
@@ -104,22 +107,18 @@ func notRestored(saved *checkpoint.Layout, g *goal, d *desk) []NotRestored {
 				what = "floating group"
 			}
 			add(n.ID, what, "position, size and stacking order are "+later)
-			n.Walk(func(n *checkpoint.Node, _ int) { g.attributes(n, con, d, add) })
+			n.Walk(func(n *checkpoint.Node, _ int) { attributes(n, con[n.ID], d, add) })
 		}
 	}
 	for _, n := range saved.Scratchpad {
 		add(n.ID, "scratchpad", later)
-		n.Walk(func(n *checkpoint.Node, _ int) { g.attributes(n, con, d, add) })
+		n.Walk(func(n *checkpoint.Node, _ int) { attributes(n, con[n.ID], d, add) })
 	}
 	return out
 }
 
 // attributes names those of one node that its live twin does not have.
-func (g *goal) attributes(n *checkpoint.Node, cons map[string]int64, d *desk, add func(node, what, why string)) {
-	con := cons[n.ID]
-	if _, twin := g.find(n.ID); con == 0 && twin != nil {
-		con = twin.con
-	}
+func attributes(n *checkpoint.Node, con int64, d *desk, add func(node, what, why string)) {
 	p, there := d.places[con]
 	if !there && n.Leaf() {
 		return // missing, which says it all

@@ -19,27 +19,27 @@ import (
 )
 
 // seed returns $HELIX_CKPT_TEST_SEED or a new one, and prints it.
-func seed(t *testing.T) uint64 {
-	t.Helper()
+func seed(tb testing.TB) uint64 {
+	tb.Helper()
 	s := uint64(time.Now().UnixNano())
 	if text := os.Getenv("HELIX_CKPT_TEST_SEED"); text != "" {
 		var err error
 		if s, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("HELIX_CKPT_TEST_SEED: %v", err)
+			tb.Fatalf("HELIX_CKPT_TEST_SEED: %v", err)
 		}
 	}
-	t.Logf("seed: HELIX_CKPT_TEST_SEED=%d", s)
+	tb.Logf("seed: HELIX_CKPT_TEST_SEED=%d", s)
 	return s
 }
 
 func socket(d *desktop.Desktop) sway.Socket { return sway.Socket(d.Socket()) }
 
 // capture takes the layout of a desktop and the app_id of each leaf.
-func capture(t *testing.T, d *desktop.Desktop) (*checkpoint.Layout, map[string]string) {
-	t.Helper()
-	windows, saved, err := socket(d).Snapshot(t.Context(), nil)
+func capture(tb testing.TB, d *desktop.Desktop) (*checkpoint.Layout, map[string]string) {
+	tb.Helper()
+	windows, saved, err := socket(d).Snapshot(tb.Context(), nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	apps := map[string]string{}
 	for _, w := range windows.Items {
@@ -49,11 +49,11 @@ func capture(t *testing.T, d *desktop.Desktop) (*checkpoint.Layout, map[string]s
 }
 
 // match maps leaves to the windows that d shows under the same app_id.
-func match(ctx context.Context, t *testing.T, d *desktop.Desktop, apps map[string]string) map[string]int64 {
-	t.Helper()
+func match(ctx context.Context, tb testing.TB, d *desktop.Desktop, apps map[string]string) map[string]int64 {
+	tb.Helper()
 	tree, err := socket(d).Tree(ctx)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	byApp := map[string]int64{}
 	for _, w := range tree.Windows() {
@@ -106,7 +106,7 @@ type verdict struct {
 
 func tryCase(t *testing.T, r *rand.Rand, from, to *desktop.Desktop, apps []string) verdict {
 	t.Helper()
-	u := user{ctx: t.Context(), t: t, d: from, rand: r, apps: apps}
+	u := user{ctx: t.Context(), tb: t, d: from, rand: r, apps: apps}
 	u.tile()
 	want := from.Settled()
 	tree, err := socket(from).Tree(t.Context())
@@ -141,11 +141,11 @@ func tryCase(t *testing.T, r *rand.Rand, from, to *desktop.Desktop, apps []strin
 	return v
 }
 
-func restore(t *testing.T, d *desktop.Desktop, saved *checkpoint.Layout, leaves map[string]string) layout.Report {
-	t.Helper()
-	report, err := layout.Restore(t.Context(), socket(d), saved, match(t.Context(), t, d, leaves), layout.Options{})
+func restore(tb testing.TB, d *desktop.Desktop, saved *checkpoint.Layout, leaves map[string]string) layout.Report {
+	tb.Helper()
+	report, err := layout.Restore(tb.Context(), socket(d), saved, match(tb.Context(), tb, d, leaves), layout.Options{})
 	if err != nil {
-		t.Fatalf("%v\n%+v", err, report)
+		tb.Fatalf("%v\n%+v", err, report)
 	}
 	return report
 }

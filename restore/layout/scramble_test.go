@@ -32,11 +32,11 @@ func open(d *desktop.Desktop, apps []string) []*desktop.Window {
 }
 
 // closeAll kills windows all at once.
-func closeAll(t *testing.T, d *desktop.Desktop, windows []*desktop.Window) {
-	t.Helper()
+func closeAll(tb testing.TB, d *desktop.Desktop, windows []*desktop.Window) {
+	tb.Helper()
 	for _, w := range windows {
 		if err := syscall.Kill(-w.PID, syscall.SIGKILL); err != nil {
-			t.Fatalf("kill foot %d: %v", w.PID, err)
+			tb.Fatalf("kill foot %d: %v", w.PID, err)
 		}
 	}
 	d.WaitWindows(0)
@@ -45,7 +45,7 @@ func closeAll(t *testing.T, d *desktop.Desktop, windows []*desktop.Window) {
 // user makes a random person's changes to a desktop.
 type user struct {
 	ctx  context.Context
-	t    *testing.T
+	tb   testing.TB
 	d    *desktop.Desktop
 	rand *rand.Rand
 	apps []string
@@ -61,11 +61,11 @@ func (u *user) try(format string, args ...any) {
 // act runs the commands in few messages. One that Sway refuses changes
 // nothing, as with a key.
 func (u *user) act() {
-	u.t.Helper()
+	u.tb.Helper()
 	for len(u.pending) > 0 {
 		results, err := socket(u.d).Run(u.ctx, u.pending)
 		if len(results) == 0 {
-			u.t.Fatalf("%q after %q: %v", u.pending, u.log, err)
+			u.tb.Fatalf("%q after %q: %v", u.pending, u.log, err)
 		}
 		for i, r := range results {
 			if r.Success {
@@ -81,8 +81,6 @@ func criterion(app string) string { return fmt.Sprintf("[app_id=%q]", "^"+app+"$
 func (u *user) window() string { return criterion(u.pick(u.apps)) }
 
 func (u *user) pick(from []string) string { return from[u.rand.IntN(len(from))] }
-
-func (u *user) workspace() int { return 1 + u.rand.IntN(2) }
 
 // tile makes a random desktop of tiled windows on two workspaces out of
 // whatever is there.
@@ -114,7 +112,7 @@ func (u *user) tile() {
 // small: some levels further down Sway makes negative sizes of its own, and
 // dies of drawing them.
 func (u *user) arrangeAll(n int) {
-	u.t.Helper()
+	u.tb.Helper()
 	for range n / 3 {
 		for range 3 {
 			u.arrange()
@@ -122,7 +120,7 @@ func (u *user) arrangeAll(n int) {
 		u.act()
 		tree, err := socket(u.d).Tree(u.ctx)
 		if err != nil {
-			u.t.Fatal(err)
+			u.tb.Fatal(err)
 		}
 		if slices.ContainsFunc(tree.Windows(), func(w *sway.Node) bool { return w.Rect.Width < 150 || w.Rect.Height < 150 }) {
 			return
