@@ -24,7 +24,8 @@ deps:
 
 ## demo: a desktop is checkpointed, destroyed and brought back twice elsewhere
 demo: deps build
-	$(GO) run ./integration/demo
+	@# the flags of build, so that nothing is compiled twice
+	CGO_ENABLED=0 GOFLAGS="$$GOFLAGS -trimpath" $(GO) run ./integration/demo
 
 ## test: vet, a short fuzzing of every parser, then all tests with the race detector
 test: deps build vet fuzz
