@@ -37,6 +37,7 @@ func change(seed uint64, b []byte, n int) []byte {
 const benchSize = 70 << 20
 
 func report(b *testing.B, m *checkpoint.Manifest) {
+	b.Helper()
 	b.ReportMetric(float64(m.Stats.NewBytes)/1e6, "MB-new")
 }
 

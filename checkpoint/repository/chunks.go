@@ -39,10 +39,14 @@ func (r *Repository) Chunk(ctx context.Context, id checkpoint.Hash) ([]byte, err
 	if err := r.index.scan(ctx); err != nil {
 		return nil, err
 	}
-	if b, err = r.chunk(id); errors.Is(err, fs.ErrNotExist) {
-		return nil, damaged("chunk %s is in no pack", id)
+	b, err = r.chunk(id)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return b, err
 	}
-	return b, err
+	if err := r.index.unreadable(); err != nil {
+		return nil, damaged("chunk %s is in no pack that can be read: %w", id, err)
+	}
+	return nil, damaged("chunk %s is in no pack", id)
 }
 
 func (r *Repository) chunk(id checkpoint.Hash) ([]byte, error) {
@@ -78,7 +82,7 @@ func readFrame(decoder *zstd.Decoder, f *frame) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	packed := make([]byte, f.packed)
 	if _, err := file.ReadAt(packed, f.offset); errors.Is(err, io.EOF) {
 		return nil, damaged("%s ends before byte %d", f.pack.path, f.offset+int64(f.packed))

@@ -227,7 +227,7 @@ func record(t *testing.T, root string, vary func(*recorder) disk) []step {
 
 // cut lets the power fail after every step. It returns the first loss, nil if
 // there is none, and how many disks were looked at.
-func cut(t *testing.T, root string, steps []step) (loss error, cases int) {
+func cut(t *testing.T, root string, steps []step) (cases int, loss error) {
 	t.Helper()
 	m := &model{names: map[string]*inode{}, safe: map[string]*inode{}}
 	var acknowledged []checkpoint.ID
@@ -242,12 +242,12 @@ func cut(t *testing.T, root string, steps []step) (loss error, cases int) {
 			must(t, os.Mkdir(dir, 0o700))
 			materialize(t, names, root, dir)
 			if err := sound(filepath.Join(dir, "sessions", "ses_01"), acknowledged); err != nil {
-				return fmt.Errorf("after %s: %w", s, err), cases
+				return cases, fmt.Errorf("after %s: %w", s, err)
 			}
 			must(t, os.RemoveAll(dir))
 		}
 	}
-	return nil, cases
+	return cases, nil
 }
 
 // sound reports whether a repository holds what was acknowledged, and whether
@@ -276,7 +276,7 @@ func TestNoPowerCutLosesACheckpoint(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	steps := record(t, root, func(r *recorder) disk { return r })
-	loss, cases := cut(t, root, steps)
+	cases, loss := cut(t, root, steps)
 	t.Logf("%d steps, %d disks after a cut", len(steps), cases)
 	must(t, loss)
 }
@@ -335,7 +335,7 @@ func (d manifestFirst) rename(from, to string) error {
 		}
 	}
 	*d.late = nil
-	return d.recorder.syncDir(filepath.Join(filepath.Dir(filepath.Dir(to)), dirPacks))
+	return d.syncDir(filepath.Join(filepath.Dir(filepath.Dir(to)), dirPacks))
 }
 
 // noPackDirSync skips the sync of the packs' directory only.
@@ -361,7 +361,7 @@ func TestAPowerCutFindsEveryMissingStep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()
-			loss, cases := cut(t, root, record(t, root, vary))
+			cases, loss := cut(t, root, record(t, root, vary))
 			if loss == nil {
 				t.Fatalf("%d disks after a cut, and not found", cases)
 			}

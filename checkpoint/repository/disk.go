@@ -137,7 +137,7 @@ func openFile(name string) (*os.File, int64, error) {
 		err = fmt.Errorf("%s is not a plain file", name)
 	}
 	if err != nil {
-		f.Close() //nolint:errcheck // only read
+		f.Close()
 		return nil, 0, err
 	}
 	return f, info.Size(), nil
@@ -149,7 +149,7 @@ func readFile(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	if size > limit {
 		return nil, fmt.Errorf("%w: %s is %d bytes long, at most %d are allowed", errTooLong, name, size, limit)
 	}

@@ -15,10 +15,10 @@ import (
 // Every parser of what is read from disk. None may panic, hang or take memory
 // that the input does not justify; beyond that each keeps what is stated.
 
-func newDecoder(t testing.TB) *zstd.Decoder {
-	t.Helper()
-	r, err := Open(t.TempDir())
-	must(t, err)
+func newDecoder(tb testing.TB) *zstd.Decoder {
+	tb.Helper()
+	r, err := Open(tb.TempDir())
+	must(tb, err)
 	return r.decoder
 }
 

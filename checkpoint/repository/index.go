@@ -122,17 +122,17 @@ func (x *index) insert(name string, frames []*frame) {
 	}
 }
 
-// damage returns the packs whose table could not be read.
-func (x *index) damage() []Damage {
+// unreadable returns why packs could not be read, if any could not.
+func (x *index) unreadable() error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	var list []Damage
+	var errs []error
 	for name, err := range x.packs {
 		if err != nil {
-			list = append(list, Damage{File: filepath.Join(dirPacks, name), Err: err})
+			errs = append(errs, fmt.Errorf("%s: %w", filepath.Join(dirPacks, name), err))
 		}
 	}
-	return list
+	return errors.Join(errs...)
 }
 
 func parsePackName(name string) (checkpoint.Hash, bool) {
@@ -150,7 +150,7 @@ func readTable(path string) ([]*frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	if size < int64(headerLen+skipHead+tableHead+trailerLen) {
 		return nil, damaged("pack of %d bytes", size)
 	}

@@ -18,6 +18,7 @@ import (
 // kills is how often a committer is killed: 30, or as many as HELIX_CKPT_KILLS
 // says (a nightly run).
 func kills(t *testing.T) int {
+	t.Helper()
 	s := os.Getenv("HELIX_CKPT_KILLS")
 	if s == "" {
 		return 30

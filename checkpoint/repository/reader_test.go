@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -150,7 +151,7 @@ func TestRecipesOfSeveralLevels(t *testing.T) {
 			off := rapid.IntRange(0, len(b)-1).Draw(rt, "offset")
 			part := make([]byte, rapid.IntRange(1, 100).Draw(rt, "length"))
 			n, err := reader.ReadAt(part, int64(off))
-			if want := min(len(part), len(b)-off); n != want || (err == io.EOF) != (n < len(part)) || !bytes.Equal(part[:n], b[off:off+n]) {
+			if want := min(len(part), len(b)-off); n != want || errors.Is(err, io.EOF) != (n < len(part)) || !bytes.Equal(part[:n], b[off:off+n]) {
 				rt.Fatalf("read at %d: %d bytes, %v", off, n, err)
 			}
 		})

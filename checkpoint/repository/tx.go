@@ -3,11 +3,8 @@ package repository
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -79,156 +76,6 @@ func (r *Repository) prepare(ctx context.Context) error {
 	return r.index.scan(ctx)
 }
 
-// Put stores what r gives, in chunks of chunkSize bytes (checkpoint.ChunkSize),
-// and returns its name. What is stored already costs nothing.
-func (t *Tx) Put(ctx context.Context, r io.Reader, chunkSize int) (checkpoint.Content, error) {
-	if chunkSize <= 0 || chunkSize > checkpoint.MaxChunk {
-		return checkpoint.Content{}, fmt.Errorf("put: chunks of %d bytes", chunkSize)
-	}
-	p := newPutter(t, chunkSize, t.data)
-	buf := make([]byte, chunkSize)
-	for {
-		n, err := io.ReadFull(r, buf)
-		if n > 0 {
-			if err := p.chunk(ctx, buf[:n]); err != nil {
-				return checkpoint.Content{}, err
-			}
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return p.finish(ctx)
-		}
-		if err != nil {
-			return checkpoint.Content{}, fmt.Errorf("put: %w", err)
-		}
-	}
-}
-
-// PutPage stores bytes that lead to content: a recipe page, or a chunk of a
-// list. An import does, whose manifest names them already.
-func (t *Tx) PutPage(ctx context.Context, b []byte) (checkpoint.Hash, error) {
-	if len(b) == 0 || len(b) > checkpoint.MaxChunk {
-		return checkpoint.Hash{}, fmt.Errorf("put page of %d bytes", len(b))
-	}
-	return t.add(ctx, b, t.meta)
-}
-
-// PutAs stores what r gives, which must be just the content that c names: every
-// chunk is compared with its id, whose pages are stored already. It returns an
-// error that wraps checkpoint.ErrDamaged otherwise.
-func (t *Tx) PutAs(ctx context.Context, r io.Reader, c checkpoint.Content) error {
-	if c.ChunkSize == 0 && c.Size > 0 {
-		return damaged("content %s has no chunk size", c.SHA256)
-	}
-	ids, err := newTree(ctx, t, c)
-	if err != nil {
-		return err
-	}
-	buf, sum, left := make([]byte, c.ChunkSize), sha256.New(), c.Size
-	for i := range ids.count {
-		want, err := ids.id(ctx, i)
-		if err != nil {
-			return err
-		}
-		b := buf[:min(int64(len(buf)), left)]
-		if n, err := io.ReadFull(r, b); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return damaged("content %s ends after %d of %d bytes", c.SHA256, c.Size-left+int64(n), c.Size)
-		} else if err != nil {
-			return fmt.Errorf("put: %w", err)
-		}
-		left -= int64(len(b))
-		sum.Write(b) //nolint:errcheck // a hash never fails
-		id, err := t.add(ctx, b, t.data)
-		if err != nil {
-			return err
-		}
-		if id != want {
-			return damaged("chunk %d of content %s does not match its sha256", i, c.SHA256)
-		}
-	}
-	if n, err := io.ReadFull(r, make([]byte, 1)); n > 0 {
-		return damaged("content %s goes on after %d bytes", c.SHA256, c.Size)
-	} else if !errors.Is(err, io.EOF) {
-		return fmt.Errorf("put: %w", err)
-	}
-	if c.Size > 0 && checkpoint.Hash(sum.Sum(nil)) != c.SHA256 {
-		return damaged("content %s does not match its sha256", c.SHA256)
-	}
-	return nil
-}
-
-// putter makes content out of chunks.
-type putter struct {
-	t   *Tx
-	to  *builder
-	sum hash.Hash
-	c   checkpoint.Content
-	// levels holds the ids that wait for their page: levels[0] of chunks,
-	// levels[n] of pages of level n. A full page is stored when another id
-	// comes, so that the last one may become the root.
-	levels [checkpoint.MaxLevels + 1][]byte
-}
-
-func newPutter(t *Tx, chunkSize int, to *builder) *putter {
-	return &putter{t: t, to: to, sum: sha256.New(), c: checkpoint.Content{ChunkSize: chunkSize}}
-}
-
-func (p *putter) chunk(ctx context.Context, b []byte) error {
-	id, err := p.t.add(ctx, b, p.to)
-	if err != nil {
-		return err
-	}
-	p.sum.Write(b) //nolint:errcheck // a hash never fails
-	if p.c.Size += int64(len(b)); p.c.Size > checkpoint.MaxSize {
-		return fmt.Errorf("put: more than %d bytes", int64(checkpoint.MaxSize))
-	}
-	return p.push(ctx, 0, id)
-}
-
-// push adds an id to those that wait for a page of level+1.
-func (p *putter) push(ctx context.Context, level int, id checkpoint.Hash) error {
-	if level == checkpoint.MaxLevels && len(p.levels[level]) > 0 {
-		return fmt.Errorf("put: more chunks than a recipe of %d levels names", checkpoint.MaxLevels)
-	}
-	if len(p.levels[level]) == checkpoint.Fanout*idLen {
-		if err := p.page(ctx, level); err != nil {
-			return err
-		}
-	}
-	p.levels[level] = append(p.levels[level], id[:]...)
-	return nil
-}
-
-// page stores the ids of a level as a page and passes its id on.
-func (p *putter) page(ctx context.Context, level int) error {
-	id, err := p.t.add(ctx, p.levels[level], p.t.meta)
-	if err != nil {
-		return err
-	}
-	p.levels[level] = p.levels[level][:0]
-	return p.push(ctx, level+1, id)
-}
-
-func (p *putter) finish(ctx context.Context) (checkpoint.Content, error) {
-	p.c.SHA256 = checkpoint.Hash(p.sum.Sum(nil))
-	if len(p.levels[1]) == 0 && len(p.levels[0]) <= checkpoint.MaxInline*idLen {
-		for b := p.levels[0]; len(b) > 0; b = b[idLen:] {
-			p.c.Chunks = append(p.c.Chunks, checkpoint.Hash(b[:idLen]))
-		}
-		return p.c, nil
-	}
-	for level := range checkpoint.MaxLevels {
-		if level > 0 && len(p.levels[level]) == idLen && len(p.levels[level+1]) == 0 {
-			p.c.Recipe = &checkpoint.Recipe{SHA256: checkpoint.Hash(p.levels[level]), Levels: level}
-			return p.c, nil
-		}
-		if err := p.page(ctx, level); err != nil {
-			return checkpoint.Content{}, err
-		}
-	}
-	p.c.Recipe = &checkpoint.Recipe{SHA256: checkpoint.Hash(p.levels[checkpoint.MaxLevels]), Levels: checkpoint.MaxLevels}
-	return p.c, nil
-}
-
 // add stores one chunk, unless it is there.
 func (t *Tx) add(ctx context.Context, b []byte, to *builder) (checkpoint.Hash, error) {
 	if err := ctx.Err(); err != nil {
@@ -240,7 +87,7 @@ func (t *Tx) add(ctx context.Context, b []byte, to *builder) (checkpoint.Hash, e
 	if t.err != nil || t.closed {
 		return id, errors.Join(errors.New("put: the transaction has ended"), t.err)
 	}
-	if _, ok := t.find(id); ok {
+	if t.has(id) {
 		return id, nil
 	}
 	if to.frame != nil && (len(to.plain)+len(b) > frameSize || len(to.frame.chunks) == packChunks) {
@@ -257,12 +104,13 @@ func (t *Tx) add(ctx context.Context, b []byte, to *builder) (checkpoint.Hash, e
 	return id, nil
 }
 
-// find looks for a chunk in what is committed and in what is new.
-func (t *Tx) find(id checkpoint.Hash) (place, bool) {
-	if p, ok := t.own[id]; ok {
-		return p, true
+// has reports whether a chunk is committed or new.
+func (t *Tx) has(id checkpoint.Hash) bool {
+	if _, ok := t.own[id]; ok {
+		return true
 	}
-	return t.r.index.find(id)
+	_, ok := t.r.index.find(id)
+	return ok
 }
 
 // cut ends the frame of a builder and hands it to the pack.
@@ -446,7 +294,7 @@ func (t *Tx) complete(m *checkpoint.Manifest) error {
 			ids = []checkpoint.Hash{ref.Content.Recipe.SHA256}
 		}
 		for _, id := range ids {
-			if _, ok := t.find(id); !ok {
+			if !t.has(id) {
 				return fmt.Errorf("component %s: %s: chunk %s was never put", ref.Component, ref.Path, id)
 			}
 		}

@@ -145,7 +145,7 @@ func (v *verifier) pack(ctx context.Context, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	v.advance(0, size)
 	frames, err := readTable(path)
 	if err != nil {

@@ -23,10 +23,10 @@ import (
 	"github.com/helixml/helix-ckpt/checkpoint/repository/archive"
 )
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -36,39 +36,39 @@ func noise(seed uint64, n int) []byte {
 	return b
 }
 
-func openTemp(t testing.TB) *repository.Repository {
-	t.Helper()
-	repo, err := repository.Open(filepath.Join(t.TempDir(), "sessions", "ses_01"))
-	must(t, err)
+func openTemp(tb testing.TB) *repository.Repository {
+	tb.Helper()
+	repo, err := repository.Open(filepath.Join(tb.TempDir(), "sessions", "ses_01"))
+	must(tb, err)
 	return repo
 }
 
 // saved is a checkpoint with some of everything: files inline and in a list,
 // recipes and threads, an empty file, a link, a path that is not UTF-8.
-func saved(t testing.TB, repo *repository.Repository) (*checkpoint.Manifest, map[string][]byte) {
-	t.Helper()
-	ctx := t.Context()
+func saved(tb testing.TB, repo *repository.Repository) (*checkpoint.Manifest, map[string][]byte) {
+	tb.Helper()
+	ctx := tb.Context()
 	tx, err := repo.Begin(ctx)
-	must(t, err)
+	must(tb, err)
 	defer tx.Abort()
 	want := map[string][]byte{}
 	file := func(name string, b []byte) checkpoint.File {
 		c, err := tx.Put(ctx, bytes.NewReader(b), checkpoint.ChunkSize)
-		must(t, err)
+		must(tb, err)
 		want[strings.TrimPrefix(name, "$")] = b
 		return checkpoint.File{Path: name, Kind: checkpoint.KindFile, State: checkpoint.OK, Mode: 0o640, MtimeNS: 1763892900123456789, Content: c}
 	}
 	created := time.Date(2026, 11, 23, 10, 15, 0, 123e6, time.UTC)
 	head := checkpoint.NewHead(checkpoint.OK, created)
 	var many []repository.Keyed
-	for i := range 300 {
+	for i := range 150 {
 		f := file(fmt.Sprintf("$HOME/.claude/projects/-workspace-app/%03d.jsonl", i), noise(uint64(i), 10+i))
 		many = append(many, repository.Keyed{Key: f.Name(), Value: f})
 	}
 	list, err := tx.PutList(ctx, many)
-	must(t, err)
+	must(tb, err)
 	threads, err := tx.PutList(ctx, []repository.Keyed{{Key: "t1", Value: checkpoint.Thread{ID: "t1", Title: "one", Updated: created}}})
-	must(t, err)
+	must(tb, err)
 	odd := file("$HOME/odd", []byte("odd"))
 	odd.Path, odd.PathB64 = "", []byte("$HOME/odd\xff")
 	want["HOME/odd\xff"] = want["HOME/odd"]
@@ -77,7 +77,7 @@ func saved(t testing.TB, repo *repository.Repository) (*checkpoint.Manifest, map
 		Format: checkpoint.Format, ID: "20261123T101500.123Z-3f9a1c2e", Session: "ses_01", Epoch: 3, Seq: 118, Created: created, Reason: "test",
 		Components: checkpoint.Components{
 			Zed: &checkpoint.Zed{Head: head, Threads: &threads, FileSet: checkpoint.FileSet{Files: []checkpoint.File{
-				file("$ZED_DATA/db/0-dev/db.sqlite", noise(1000, 2<<20)), file("$ZED_DATA/threads/threads.db", noise(1001, 100_000)),
+				file("$ZED_DATA/db/0-dev/db.sqlite", noise(1000, 300_000)), file("$ZED_DATA/threads/threads.db", noise(1001, 10_000)),
 			}}},
 			Conversations: &checkpoint.Files{Head: head, FileSet: checkpoint.FileSet{FileList: &list}},
 			Files: &checkpoint.Files{Head: head, FileSet: checkpoint.FileSet{Files: []checkpoint.File{
@@ -89,19 +89,19 @@ func saved(t testing.TB, repo *repository.Repository) (*checkpoint.Manifest, map
 	}
 	m.Stats.NewBytes = tx.NewBytes()
 	_, err = tx.Commit(ctx, m, nil)
-	must(t, err)
+	must(tb, err)
 	return m, want
 }
 
-func export(t testing.TB, repo *repository.Repository, id checkpoint.ID) []byte {
-	t.Helper()
+func export(tb testing.TB, repo *repository.Repository, id checkpoint.ID) []byte {
+	tb.Helper()
 	var b bytes.Buffer
-	must(t, archive.Export(t.Context(), repo, id, &b))
+	must(tb, archive.Export(tb.Context(), repo, id, &b))
 	return b.Bytes()
 }
 
-func importBytes(t testing.TB, repo *repository.Repository, b []byte, o archive.Options) (archive.Imported, error) {
-	t.Helper()
+func importBytes(tb testing.TB, repo *repository.Repository, b []byte, o archive.Options) (archive.Imported, error) {
+	tb.Helper()
 	return archive.Import(context.Background(), repo, bytes.NewReader(b), nil, o)
 }
 
@@ -301,10 +301,10 @@ type entry struct {
 	body []byte
 }
 
-func entries(t testing.TB, b []byte) []entry {
-	t.Helper()
+func entries(tb testing.TB, b []byte) []entry {
+	tb.Helper()
 	z, err := zstd.NewReader(bytes.NewReader(b))
-	must(t, err)
+	must(tb, err)
 	defer z.Close()
 	r := tar.NewReader(z)
 	var list []entry
@@ -313,29 +313,29 @@ func entries(t testing.TB, b []byte) []entry {
 		if errors.Is(err, io.EOF) {
 			return list
 		}
-		must(t, err)
+		must(tb, err)
 		body, err := io.ReadAll(r)
-		must(t, err)
+		must(tb, err)
 		h.Format = tar.FormatPAX
 		h.PAXRecords = nil
 		list = append(list, entry{*h, body})
 	}
 }
 
-func pack(t testing.TB, list []entry) []byte {
-	t.Helper()
+func pack(tb testing.TB, list []entry) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	z, err := zstd.NewWriter(&b)
-	must(t, err)
+	must(tb, err)
 	w := tar.NewWriter(z)
 	for _, e := range list {
 		e.Size = int64(len(e.body))
-		must(t, w.WriteHeader(&e.Header))
+		must(tb, w.WriteHeader(&e.Header))
 		_, err := w.Write(e.body)
-		must(t, err)
+		must(tb, err)
 	}
-	must(t, w.Close())
-	must(t, z.Close())
+	must(tb, w.Close())
+	must(tb, z.Close())
 	return b.Bytes()
 }
 
@@ -461,22 +461,22 @@ func FuzzImport(f *testing.F) {
 	})
 }
 
-func noCheckpoint(t testing.TB, repo *repository.Repository) {
-	t.Helper()
+func noCheckpoint(tb testing.TB, repo *repository.Repository) {
+	tb.Helper()
 	entries, damage, err := repo.List(context.Background())
 	if len(entries)+len(damage) > 0 || err != nil {
-		t.Errorf("left behind: %v, %v, %v", entries, damage, err)
+		tb.Errorf("left behind: %v, %v, %v", entries, damage, err)
 	}
-	for _, line := range strings.Split(tree(t, repo.Dir()), "\n") {
+	for _, line := range strings.Split(tree(tb, repo.Dir()), "\n") {
 		if strings.Contains(line, ".tmp-") {
-			t.Errorf("left behind: %s", line)
+			tb.Errorf("left behind: %s", line)
 		}
 	}
 }
 
 // tree lists the files below dir, with sizes and times.
-func tree(t testing.TB, dir string) string {
-	t.Helper()
+func tree(tb testing.TB, dir string) string {
+	tb.Helper()
 	var b strings.Builder
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {
@@ -489,6 +489,6 @@ func tree(t testing.TB, dir string) string {
 		fmt.Fprintln(&b, path, info.Size(), info.ModTime().UnixNano())
 		return err
 	})
-	must(t, err)
+	must(tb, err)
 	return b.String()
 }
