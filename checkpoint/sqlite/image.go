@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"sync"
 	"time"
 
@@ -142,10 +143,15 @@ func (b *buffer) replace(size int64) error {
 	if err := b.free(); err != nil {
 		return err
 	}
-	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE,
-		unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_POPULATE)
+	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return fmt.Errorf("%d bytes of memory: %w", size, err)
+	}
+	// Advice only: with large pages, where there are any, a capture of 30 MB takes
+	// 18 ms of processor time instead of 65.
+	_ = unix.Madvise(mem, unix.MADV_HUGEPAGE)
+	for i := 0; i < len(mem); i += os.Getpagesize() {
+		mem[i] = 0
 	}
 	*b = mem
 	return nil

@@ -54,7 +54,7 @@ func (f files) write(t *testing.T, suffix string) string {
 // journal's checksum covers every 200th byte only.
 func sameRecovery(t *testing.T, f files, suffix string) error {
 	t.Helper()
-	img, err := sqlite.Capture(t.Context(), f.write(t, suffix), sqlite.Options{})
+	img, err := sqlite.Capture(patient(t), f.write(t, suffix), sqlite.Options{})
 	var got []byte
 	if err == nil {
 		defer img.Close() //nolint:errcheck // memory only

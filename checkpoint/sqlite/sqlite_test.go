@@ -54,9 +54,17 @@ func writer(t *testing.T, path string, statements ...string) *sqlite3.Conn {
 	return conn
 }
 
+// patient waits for as long as a loaded machine may take.
+func patient(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func capture(t *testing.T, path string, o sqlite.Options) *sqlite.Image {
 	t.Helper()
-	img, err := sqlite.Capture(t.Context(), path, o)
+	img, err := sqlite.Capture(patient(t), path, o)
 	if err != nil {
 		t.Fatal(err)
 	}
