@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,18 +101,48 @@ func (b *box) awaitWindows(ctx context.Context, n int) error {
 	})
 }
 
+// drawn is after how long without a change a desktop is taken to have drawn
+// itself: Sway waits 200 ms for a client.
+const drawn = 500 * time.Millisecond
+
 // photograph saves both workspaces as <shots>/<when>-<workspace>.png, and
-// leaves the desktop as it was: it looks at workspace 2 and comes back.
-func (d demo) photograph(ctx context.Context, b *box, when string) error {
+// leaves the desktop as it was: it looks at workspace 2 and comes back. A
+// workspace that was hidden shows its last frames until its clients have drawn
+// anew, so each is looked at until it shows what it should: the photograph
+// called like, or, where that is "", the same for a while.
+func (d demo) photograph(ctx context.Context, b *box, when, like string) error {
 	for _, workspace := range []string{"2", "1"} {
 		if _, err := b.swaymsg(ctx, "workspace "+workspace); err != nil {
 			return err
 		}
-		if _, err := b.tree(ctx); err != nil {
-			return err
+		file := filepath.Join(d.shots, when+"-"+workspace+".png")
+		var want []byte
+		if like != "" {
+			var err error
+			if want, err = os.ReadFile(filepath.Join(d.shots, like+"-"+workspace+".png")); err != nil {
+				return err
+			}
 		}
-		if err := b.grim(ctx, filepath.Join(d.shots, when+"-"+workspace+".png")); err != nil {
-			return err
+		var last error
+		since := time.Now()
+		err := await(ctx, fmt.Sprintf("workspace %s of desktop %s to look as it should (see %s)", workspace, b.name, file), func() bool {
+			if last = b.grim(ctx, file); last != nil {
+				return false
+			}
+			var got []byte
+			if got, last = os.ReadFile(file); last != nil {
+				return false
+			}
+			if bytes.Equal(got, want) {
+				return like != "" || time.Since(since) > drawn
+			}
+			if like == "" {
+				want, since = got, time.Now()
+			}
+			return false
+		})
+		if err != nil {
+			return errors.Join(err, last)
 		}
 	}
 	return nil

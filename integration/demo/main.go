@@ -161,7 +161,7 @@ func (d demo) loseA(ctx context.Context) (lost evidence, archive string, err err
 	if err := lost.lookAtDesk(ctx, a); err != nil {
 		return lost, "", err
 	}
-	if err := d.photograph(ctx, a, "before"); err != nil {
+	if err := d.photograph(ctx, a, "before", ""); err != nil {
 		return lost, "", err
 	}
 	if out, err := a.run(ctx, d.sandbox, "helix-ckpt export "+last.ID+" -f /workspace/session.tar.zst"); err != nil {
@@ -371,7 +371,7 @@ func (d demo) compare(ctx context.Context, b *box, lost evidence) error {
 	if err := found.lookAtDesk(ctx, b); err != nil {
 		return err
 	}
-	if err := d.photograph(ctx, b, "after-"+b.name); err != nil {
+	if err := d.photograph(ctx, b, "after-"+b.name, "before"); err != nil {
 		return err
 	}
 	if err := found.lookAtFiles(ctx, b.home()); err != nil {
@@ -383,6 +383,6 @@ func (d demo) compare(ctx context.Context, b *box, lost evidence) error {
 		}
 		return fmt.Errorf("desktop %s is not what desktop A was: %d differences", b.name, len(wrong))
 	}
-	d.tell.step("desktop %s equals A: the tree to the pixel with its focus (swaymsg), %d files (sqlite3 .dump, sha256sum), new processes", b.name, len(lost.files))
+	d.tell.step("desktop %s equals A: the tree with its focus (swaymsg), every pixel of both workspaces (grim), %d files (sqlite3 .dump, sha256sum), new processes", b.name, len(lost.files))
 	return nil
 }
