@@ -31,7 +31,8 @@ import (
 //	window NAME              opens a foot window in it
 //	swaymsg COMMANDS         runs them in it
 //	tree FILE                writes what swaymsg shows of it, in words for people
-//	crash                    kills the Sway, and starts another one
+//	windows N                waits until it shows N windows, whoever opened them
+//	kill-sway, start-sway    ends it without warning, and starts another one
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, c := range map[string]struct {
@@ -40,7 +41,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	}{
 		"exit": {2, exit}, "json": {1, isJSON}, "let": {2, let}, "until": {1, until}, "await": {1, await},
 		"zed-files": {0, zedFiles}, "damage": {1, damage}, "lock": {0, lock},
-		"desktop": {0, startDesktop}, "window": {1, window}, "swaymsg": {1, swaymsg}, "tree": {1, tree}, "crash": {0, crash},
+		"desktop": {0, startDesktop}, "window": {1, window}, "swaymsg": {1, swaymsg}, "tree": {1, tree},
+		"windows": {1, windows}, "kill-sway": {0, killSway}, "start-sway": {0, startSway},
 	} {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg || len(args) < c.args {
@@ -204,11 +206,17 @@ func tree(ts *testscript.TestScript, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
-func crash(ts *testscript.TestScript, _ []string) {
-	d := deskOf(ts)
-	d.Kill9()
-	d.Restart()
-	useDesktop(ts, d.Desktop)
+func windows(ts *testscript.TestScript, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	deskOf(ts).WaitWindows(n)
+}
+
+func killSway(ts *testscript.TestScript, _ []string) { deskOf(ts).Kill9() }
+
+func startSway(ts *testscript.TestScript, _ []string) {
+	deskOf(ts).Restart()
+	useDesktop(ts, deskOf(ts).Desktop)
 }
 
 // scriptTB lets a script own a desktop.
