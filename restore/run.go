@@ -270,7 +270,12 @@ func (u *run) apply() error {
 		}
 	}
 	for _, st := range set.Stages {
-		u.report().Aside = append(u.report().Aside, set.Dir(st))
+		keeps := func(d files.Done) bool {
+			return slices.ContainsFunc(d.Aside, func(path string) bool { return strings.HasPrefix(path, set.Dir(st)+"/") })
+		}
+		if slices.ContainsFunc(done, keeps) {
+			u.report().Aside = append(u.report().Aside, set.Dir(st))
+		}
 	}
 	for _, c := range slices.Clone(u.report().Components) {
 		if c.Result != "" {
