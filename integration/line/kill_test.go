@@ -33,7 +33,7 @@ func TestKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rng := rand.New(rand.NewPCG(*seed, 1))
+	rng := rand.New(rand.NewPCG(seed, 1))
 	killed, cut, exact := map[string]int{}, 0, 0
 	for n := range *kills {
 		victim := []string{"sway", "writer", "agent"}[rng.IntN(3)]

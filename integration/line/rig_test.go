@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,10 +27,14 @@ import (
 )
 
 var (
-	seed  = flag.Uint64("line-seed", 0, "seed of random moments; 0 takes a fresh one")
 	lines = flag.Duration("line-for", 30*time.Second, "how long to checkpoint a live writer")
 	kills = flag.Int("line-kills", 30, "how many processes to kill")
 )
+
+// seedVar gives the seed of random moments; without it, it is a fresh one.
+const seedVar = "HELIX_CKPT_TEST_SEED"
+
+var seed uint64
 
 // Built once: the program without the race detector, as users run it, and the
 // writer.
@@ -50,10 +55,12 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	if *seed == 0 {
-		*seed = rand.Uint64()
+	if seed = rand.Uint64(); os.Getenv(seedVar) != "" {
+		if seed, err = strconv.ParseUint(os.Getenv(seedVar), 10, 64); err != nil {
+			panic(fmt.Errorf("%s: %w", seedVar, err))
+		}
 	}
-	fmt.Printf("seed: -line-seed=%d\n", *seed)
+	fmt.Printf("seed: %s=%d\n", seedVar, seed)
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		os.RemoveAll(dir) // temporary
 		os.Exit(code)
