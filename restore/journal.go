@@ -150,6 +150,7 @@ func Load(dir string) (*Journal, error) {
 		if j, err = Decode(b); err == nil {
 			return j, nil
 		}
+		err = fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
 	}
 	return nil, fmt.Errorf("read %s (move it away to start without it): %w", f.Name(), err)
 }

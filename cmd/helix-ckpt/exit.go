@@ -91,7 +91,7 @@ func remedy(err error) string {
 	case errors.Is(err, checkpoint.ErrZedRunning):
 		return "close Zed first; checkpoints are not lost by waiting"
 	case errors.Is(err, checkpoint.ErrDamaged):
-		return "'helix-ckpt verify --all' says what is damaged; older checkpoints may be whole"
+		return "'helix-ckpt verify --all' and 'helix-ckpt doctor' say what is damaged; older checkpoints may be whole"
 	}
 	return ""
 }
