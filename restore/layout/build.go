@@ -1,5 +1,10 @@
 package layout
 
+import (
+	"slices"
+	"strconv"
+)
+
 // buildStep brings together what belongs together, on each workspace whose
 // containers are not the right ones. All windows of these first leave to the
 // stage, so that the workspaces are empty and no size of before is left. Then
@@ -24,20 +29,36 @@ func buildStep(g *goal, d *desk, adjusted bool) step {
 	for _, w := range rebuild {
 		b.workspace(w)
 	}
-	if b.anchored {
-		b.plain("unmark %s", anchor)
+	if b.goal.title > 0 && len(rebuild) > 0 {
+		b.complete(rebuild)
+	}
+	for _, m := range b.marks {
+		b.plain("unmark %s", m)
 	}
 	return step{commands: b.script, moved: b.moved}
+}
+
+// complete adds layouts, sizes and focus at once, foretelling the scaffold. So
+// the clients see the final sizes only: in the scaffold each would draw itself
+// in the size of the screen. Where the foretelling fails, the next look at the
+// tree shows it.
+func (b *builder) complete(rebuilt []*workspace) {
+	for _, w := range rebuilt {
+		b.shape(w, scaffoldOf(&w.node, b.goal.title))
+	}
+	b.script = append(b.script, replay(b.goal, b.desk, func(w *workspace) bool {
+		return slices.Contains(rebuilt, w) || examine(w, b.desk) != wrong
+	})...)
 }
 
 type builder struct {
 	script
 
-	goal     *goal
-	desk     *desk
-	anchored bool
-	spare    string
-	moved    []int64
+	goal  *goal
+	desk  *desk
+	spare string
+	marks []string // that were set
+	moved []int64
 }
 
 // clearOut takes the windows of a workspace to the stage, wherever they are,
@@ -106,7 +127,9 @@ func (b *builder) workspace(w *workspace) {
 func (b *builder) children(nodes []*node) {
 	if len(nodes) > 1 {
 		b.to(nodes[0].first().con, "mark --add %s", anchor)
-		b.anchored = true
+		if !slices.Contains(b.marks, anchor) {
+			b.marks = append(b.marks, anchor)
+		}
 		// Each lands right behind the mark, so the last comes first.
 		for i := len(nodes) - 1; i > 0; i-- {
 			b.to(nodes[i].first().con, "move container to mark %s", anchor)
@@ -135,14 +158,14 @@ func (b *builder) container(n *node) {
 	} else {
 		b.to(first, "layout %s", commandFor(n.layout))
 	}
-	for i := len(chain) - 2; i >= 0; i-- {
-		if i == len(chain)-2 {
-			b.to(first, "focus parent")
-		} else {
-			b.then("focus parent")
-		}
+	b.to(first, "focus parent")
+	for _, outer := range slices.Backward(chain[:len(chain)-1]) {
 		b.then("split v")
-		b.then("layout %s", commandFor(chain[i].layout))
+		b.then("layout %s", commandFor(outer.layout))
+		b.then("focus parent")
 	}
+	chain[0].mark = branch + strconv.Itoa(len(b.marks))
+	b.marks = append(b.marks, chain[0].mark)
+	b.then("mark --add %s", chain[0].mark)
 	b.children(n.nodes)
 }

@@ -18,11 +18,15 @@ const (
 	// anchor marks the sibling after which windows are put. A mark that begins
 	// with an underscore is not drawn, and Sway holds each mark once.
 	anchor = prefix + "_anchor"
+	// branch, with a number, marks a container that was just made and whose
+	// con_id is not known yet.
+	branch = prefix + "_branch_"
 )
 
 // command is one command of Sway.
 type command struct {
-	con  int64 // whom it acts on; 0: what is focused, or nobody
+	con  int64  // whom it acts on; 0: the one with mark, what is focused, or nobody
+	mark string // whom it acts on, when the con_id is not known
 	text string
 	// glued binds it to the command before it, which gave it the focus that it
 	// acts on: both go into one payload.
@@ -30,10 +34,13 @@ type command struct {
 }
 
 func (c command) String() string {
-	if c.con == 0 {
-		return c.text
+	switch {
+	case c.con != 0:
+		return fmt.Sprintf("[con_id=%d] %s", c.con, c.text)
+	case c.mark != "":
+		return fmt.Sprintf("[con_mark=\"^%s$\"] %s", c.mark, c.text)
 	}
-	return fmt.Sprintf("[con_id=%d] %s", c.con, c.text)
+	return c.text
 }
 
 // script collects commands.
@@ -42,6 +49,15 @@ type script []command
 // to adds a command on a window or container.
 func (s *script) to(con int64, format string, args ...any) {
 	*s = append(*s, command{con: con, text: fmt.Sprintf(format, args...)})
+}
+
+// at adds a command on a node of the goal.
+func (s *script) at(n *node, format string, args ...any) {
+	c := command{con: n.con, text: fmt.Sprintf(format, args...)}
+	if n.mark != "" { // it was made in this batch
+		c.con, c.mark = 0, n.mark
+	}
+	*s = append(*s, c)
 }
 
 // then adds a command on what the command before it focused.

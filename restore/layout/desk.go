@@ -100,9 +100,7 @@ func (d *desk) readWorkspace(w *sway.Node, output string) *workspace {
 
 func (d *desk) readNode(n *sway.Node, parent string, siblings int) *node {
 	out := &node{con: n.ID, box: boxOf(n.Rect, n.DecoRect, parent, siblings)}
-	if parent == tabbed || parent == stacked {
-		d.title = max(d.title, n.DecoRect.Height)
-	}
+	d.title = max(d.title, n.DecoRect.Height)
 	if n.Window == nil {
 		out.layout = n.Layout
 	}

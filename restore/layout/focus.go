@@ -3,18 +3,20 @@ package layout
 import "slices"
 
 // focusStep replays the focus if any of it is not as saved.
-func focusStep(g *goal, d *desk, _ bool) step {
+func focusStep(g *goal, d *desk) step {
 	if g.keep == 0 && len(compareFocus(g, d)) == 0 || g.keep != 0 && d.focused == g.keep {
 		return step{}
 	}
-	return step{commands: replay(g, d)}
+	return step{commands: replay(g, d, g.stands(d))}
 }
 
 // replay focuses one window after the other. A focused window becomes the most
 // recent of every container around it, so visiting the windows depth first,
 // each container's children from the least to the most recent one, leaves every
 // order as saved; the same holds for the workspaces of an output.
-func replay(g *goal, d *desk) script {
+//
+// Workspaces of which stands says no are only visited.
+func replay(g *goal, d *desk, stands func(*workspace) bool) script {
 	var s script
 	if g.keep != 0 {
 		if p, there := d.places[g.keep]; there && p.standing != hidden && p.standing != inHidden {
@@ -24,13 +26,15 @@ func replay(g *goal, d *desk) script {
 	}
 	for i, name := range g.visits {
 		w := g.workspace(name)
-		if w != nil && len(w.nodes) > 0 && examine(w, d) != wrong {
+		if w != nil && len(w.nodes) > 0 && stands(w) {
 			s.replay(&w.node)
 		} else if d.workspace(name) != nil || i == len(g.visits)-1 {
 			s.plain("workspace --no-auto-back-and-forth %s", mustQuote(name))
 		}
 	}
-	s.last(g, d)
+	if w, n := g.find(g.focused); n != nil && stands(w) {
+		s.last(n)
+	}
 	return s
 }
 
@@ -43,17 +47,23 @@ func (s *script) replay(n *node) {
 	}
 }
 
-// last focuses what is focused when it is a container or a workspace, or a
-// window that is not the most recent one of its workspace.
-func (s *script) last(g *goal, d *desk) {
-	w, n := g.find(g.focused)
-	switch {
-	case n == nil || examine(w, d) == wrong:
-	case n == &w.node:
-		s.to(n.nodes[0].con, "focus parent")
-	case !n.window() || (*s)[len(*s)-1].con != n.con:
+// last focuses n, from the window that is the most recent one in it.
+func (s *script) last(n *node) {
+	up := 0
+	for ; !n.window(); n = n.nodes[n.focus[0]] {
+		up++
+	}
+	if len(*s) == 0 || (*s)[len(*s)-1].con != n.con {
 		s.to(n.con, "focus")
 	}
+	for range up {
+		s.then("focus parent")
+	}
+}
+
+// stands returns whether the containers of a workspace are the right ones.
+func (g *goal) stands(d *desk) func(*workspace) bool {
+	return func(w *workspace) bool { return examine(w, d) != wrong }
 }
 
 // find returns the node of that saved id and its workspace.

@@ -26,6 +26,8 @@ type goal struct {
 	// keep is the con_id to leave focused, instead of any replay.
 	keep int64
 
+	title int // height of a title bar in pixels, 0 when nothing tells
+
 	renamed map[string]string // saved id of a workspace → the name it gets
 	scaled  []string
 }
@@ -41,7 +43,10 @@ type leaf struct {
 func newGoal(saved *checkpoint.Layout, d *desk, windows map[string]int64) *goal {
 	g := &goal{
 		floating: map[int64]string{}, live: map[int64]bool{}, focused: saved.Focused,
-		renamed: map[string]string{},
+		renamed: map[string]string{}, title: d.title,
+	}
+	if g.title == 0 {
+		g.title = titleOf(saved)
 	}
 	taken := map[string]bool{}
 	for _, w := range saved.Workspaces {
@@ -120,11 +125,7 @@ func (g *goal) addWorkspace(saved checkpoint.Workspace, name string, d *desk, wi
 		g.scaled = append(g.scaled, saved.ID)
 	}
 	if !whole || area != saved.Rect {
-		title := d.title
-		if title == 0 {
-			title = titleOf(saved.Nodes, saved.Layout)
-		}
-		w.arrange(area, title)
+		w.arrange(area, g.title)
 	}
 	g.workspaces = append(g.workspaces, w)
 }
@@ -204,15 +205,10 @@ func gapOf(nodes []*checkpoint.Node, layout string) int {
 	return 0
 }
 
-// titleOf is the height of a title bar in the saved tree.
-func titleOf(nodes []*checkpoint.Node, layout string) int {
+// titleOf is the height of a title bar in the saved layout.
+func titleOf(saved *checkpoint.Layout) int {
 	height := 0
-	for _, n := range nodes {
-		if layout == tabbed || layout == stacked {
-			height = max(height, n.DecoRect.Height)
-		}
-		height = max(height, titleOf(n.Nodes, n.Layout))
-	}
+	saved.Walk(func(n *checkpoint.Node) { height = max(height, n.DecoRect.Height) })
 	return height
 }
 

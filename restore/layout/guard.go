@@ -24,7 +24,7 @@ var ErrDangerous = errors.New("a command that may kill the compositor was not se
 //
 // Everything that no step needs is refused too.
 func guard(d *desk, batch []command) error {
-	m := model{places: maps.Clone(d.places)}
+	m := model{places: maps.Clone(d.places), marks: map[string]int64{}}
 	for i, c := range batch {
 		if err := m.run(c); err != nil {
 			return fmt.Errorf("%w: %d, %q: %w", ErrDangerous, i, c, err)
@@ -37,18 +37,21 @@ func guard(d *desk, batch []command) error {
 type model struct {
 	places map[int64]place
 	last   int64 // whose parent is focused, for glued commands
-	anchor int64 // who holds the mark
+	// marks are those of this batch, and who holds them; a container made in
+	// it goes by a window in it.
+	marks map[string]int64
 }
 
 // verbs are the commands that steps are made of, as they begin.
 var verbs = []string{
 	"focus", "focus parent", "fullscreen disable", "sticky disable", "floating disable", "floating enable",
 	"split v", "layout tabbed", "layout stacking", "layout splith", "layout splitv",
-	"mark --add " + anchor, "unmark " + anchor, "move container to mark " + anchor,
+	"move container to mark " + anchor,
 }
 
 var openVerbs = []string{
 	"move --no-auto-back-and-forth container to workspace ", "workspace --no-auto-back-and-forth ",
+	"mark --add " + prefix, "unmark " + prefix,
 	"resize grow right ", "resize grow down ", "resize shrink right ", "resize shrink down ",
 }
 
@@ -57,22 +60,27 @@ func (m *model) run(c command) error {
 		return errors.New("no step needs it")
 	}
 	con := c.con
-	if con == 0 {
-		if !strings.HasPrefix(c.text, "split") && !strings.HasPrefix(c.text, "layout") && !strings.HasPrefix(c.text, "focus") {
-			return nil // acts on nobody
-		}
-		if con = m.last; con == 0 || !c.glued {
-			return errors.New("whom it acts on is not known")
-		}
+	switch {
+	case c.mark != "":
+		con = m.marks[c.mark]
+	case con == 0 && (strings.HasPrefix(c.text, "workspace") || strings.HasPrefix(c.text, "unmark")):
+		return nil // acts on nobody
+	case con == 0 && c.glued:
+		con = m.last
 	}
 	p, known := m.places[con]
 	if !known {
-		return fmt.Errorf("there is no %d", con)
+		return errors.New("whom it acts on is not known")
 	}
 	if err := m.check(c.text, p); err != nil {
 		return err
 	}
 	m.apply(c.text, con, p)
+	if c.glued || strings.HasPrefix(c.text, "focus") {
+		m.last = con // what follows acts around the same place
+	} else {
+		m.last = 0
+	}
 	return nil
 }
 
@@ -88,7 +96,7 @@ func (m *model) check(text string, p place) error {
 		return errors.New("it splits a scratchpad window")
 	case verb == "layout" && m.global():
 		return errors.New("something is fullscreen global")
-	case strings.HasPrefix(text, "move container to mark") && m.places[m.anchor].standing != tiled:
+	case strings.HasPrefix(text, "move container to mark") && m.places[m.marks[anchor]].standing != tiled:
 		return errors.New("the mark is not on a tiled window")
 	}
 	return nil
@@ -106,7 +114,6 @@ func (m *model) global() bool {
 
 // apply makes the change to the model that the command makes to Sway.
 func (m *model) apply(text string, con int64, p place) {
-	m.last = 0
 	switch {
 	case strings.HasPrefix(text, "move"):
 		switch p.standing {
@@ -122,9 +129,7 @@ func (m *model) apply(text string, con int64, p place) {
 	case text == "fullscreen disable":
 		p.fullscreen = 0
 	case strings.HasPrefix(text, "mark"):
-		m.anchor = con
-	case text == "focus parent", text == "split v", strings.HasPrefix(text, "layout"):
-		m.last = con // what follows acts around the same place
+		m.marks[strings.TrimPrefix(text, "mark --add ")] = con
 	}
 	m.places[con] = p
 }

@@ -59,7 +59,7 @@ func TestGuardRefusesWhatKillsSway(t *testing.T) {
 		{"split on a shown scratchpad window", []command{{con: 40, text: "split v"}}, false},
 		{"a glued command acts on the same place", []command{{con: 10, text: "focus parent"}, {text: "layout tabbed", glued: true}}, true},
 		{"a command on whatever is focused", []command{{text: "layout tabbed"}}, false},
-		{"a glued one after a command that focuses nothing", []command{{con: 10, text: "focus"}, {text: "layout tabbed", glued: true}}, false},
+		{"a glued one after a command that focuses nothing", []command{{con: 10, text: "split v"}, {text: "layout tabbed", glued: true}}, false},
 		{"a move to a mark on a hidden window", []command{{con: 32, text: "mark --add " + anchor}, {con: 10, text: "move container to mark " + anchor}}, false},
 		{"swap", []command{{con: 10, text: "swap container with con_id 21"}}, false},
 		{"move left", []command{{con: 10, text: "move left"}}, false},

@@ -19,6 +19,7 @@ const (
 type node struct {
 	id     string // in the checkpoint; empty on the desk
 	con    int64  // in Sway; in the goal, that of a container is set by adopt
+	mark   string // in the goal, of a container that build makes
 	layout string // of a container
 	nodes  []*node
 	// focus holds indices of nodes, most recently focused first.

@@ -1,6 +1,8 @@
 package layout
 
-import "slices"
+import (
+	"strings"
+)
 
 // kind is what a step does.
 type kind string
@@ -22,28 +24,39 @@ type step struct {
 }
 
 // next is the step that brings d closer to g: the first that may be tried and
-// has something to do.
+// has something to do. What need not wait for another look at the tree goes
+// with it.
 func next(g *goal, d *desk, may func(kind) bool) step {
-	for _, plan := range []struct {
-		kind kind
-		step func(*goal, *desk, bool) step
-	}{
-		{sweep, sweepStep}, {build, buildStep}, {size, sizeStep}, {adjust, adjustStep}, {focus, focusStep},
-	} {
-		if !may(plan.kind) {
-			continue
+	plan := func(k kind, commands func() step) step {
+		if !may(k) {
+			return step{kind: done}
 		}
-		s := plan.step(g, d, !may(adjust))
-		if s.kind = plan.kind; len(s.commands) == 0 {
-			continue
-		}
-		if s.kind == size && may(focus) {
-			// It depends on the containers alone, so it need not wait.
-			s.commands = append(s.commands, replay(g, d)...)
+		s := commands()
+		s.kind = k
+		if len(s.commands) == 0 {
+			s.kind = done
 		}
 		return s
 	}
-	return step{kind: done}
+	swept := plan(sweep, func() step { return sweepStep(g, d) })
+	if s := plan(build, func() step { return buildStep(g, d, !may(adjust)) }); s.kind != done {
+		s.commands = append(swept.commands, s.commands...)
+		s.moved = append(swept.moved, s.moved...)
+		return s
+	}
+	if swept.kind != done {
+		return swept
+	}
+	if s := plan(size, func() step { return sizeStep(g, d) }); s.kind != done {
+		if may(focus) {
+			s.commands = append(s.commands, replay(g, d, g.stands(d))...)
+		}
+		return s
+	}
+	if s := plan(adjust, func() step { return adjustStep(g, d) }); s.kind != done {
+		return s
+	}
+	return plan(focus, func() step { return focusStep(g, d) })
 }
 
 // condition is how far a live workspace is from its goal.
@@ -134,7 +147,7 @@ func isScaffold(want, live *node) bool {
 // sweepStep ends what would make every other step fail: fullscreen, which
 // hides windows from commands, sticky windows, which cannot leave what is
 // shown, and what a killed run left behind.
-func sweepStep(g *goal, d *desk, _ bool) step {
+func sweepStep(g *goal, d *desk) step {
 	var s step
 	for _, con := range d.sorted() {
 		p := d.places[con]
@@ -148,8 +161,10 @@ func sweepStep(g *goal, d *desk, _ bool) step {
 		if p.live.Sticky && g.tiled(con) {
 			s.commands.to(con, "sticky disable")
 		}
-		if slices.Contains(p.live.Marks, anchor) {
-			s.commands.plain("unmark %s", anchor)
+		for _, m := range p.live.Marks {
+			if ours(m) && !strings.ContainsAny(m, "\"'\\;,$ ") {
+				s.commands.plain("unmark %s", m)
+			}
 		}
 	}
 	var spare string

@@ -18,18 +18,42 @@ const (
 // A container that ends up higher than it was in the scaffold (by those title
 // bars) cannot be given every height there; such are touched up by a pixel
 // when all stand, outermost first.
-func sizeStep(g *goal, d *desk, _ bool) step {
+func sizeStep(g *goal, d *desk) step {
 	var s script
 	for _, w := range g.workspaces {
 		if examine(w, d) == scaffold {
-			touch := s.size(&w.node, &d.workspace(w.name).node, true)
-			s = append(s, touch...)
+			s.shape(w, &d.workspace(w.name).node)
 		}
 	}
 	return step{commands: s}
 }
 
-// size shapes all below n and then n, whose live twin stands in the scaffold.
+// shape gives a workspace that stands as a scaffold its layouts and sizes.
+func (s *script) shape(w *workspace, scaffold *node) {
+	touch := s.size(&w.node, scaffold, true)
+	*s = append(*s, touch...)
+}
+
+// scaffoldOf foretells the scaffold of n in its box.
+func scaffoldOf(n *node, title int) *node {
+	s := n.scaffold(true)
+	s.arrange(n.box, title)
+	return s
+}
+
+func (n *node) scaffold(isWorkspace bool) *node {
+	out := *n
+	if isWorkspace || len(n.nodes) > 1 {
+		out.layout = tabbed
+	}
+	out.nodes = nil
+	for _, c := range n.nodes {
+		out.nodes = append(out.nodes, c.scaffold(false))
+	}
+	return &out
+}
+
+// size shapes all below n and then n, whose twin live stands in the scaffold.
 // It returns the touch-ups, to be sent when all stands.
 func (s *script) size(n, live *node, isWorkspace bool) (touch script) {
 	var below script
@@ -43,10 +67,10 @@ func (s *script) size(n, live *node, isWorkspace bool) (touch script) {
 	}
 	if n.layout != live.layout {
 		if isWorkspace {
-			s.to(n.nodes[0].con, "focus parent")
+			s.at(n.nodes[0], "focus parent")
 			s.then("layout %s", commandFor(n.layout))
 		} else {
-			s.to(n.nodes[0].con, "layout %s", commandFor(n.layout))
+			s.at(n.nodes[0], "layout %s", commandFor(n.layout))
 		}
 	}
 	if n.splits() {
@@ -72,7 +96,7 @@ func (n *node) extentAlong(layout string) int {
 // adjustStep moves borders where only sizes are wrong. A container that will
 // get another size itself is taken as if its children had grown with it; what
 // rounding makes of that is left to the next time.
-func adjustStep(g *goal, d *desk, _ bool) step {
+func adjustStep(g *goal, d *desk) step {
 	var s script
 	for _, w := range g.workspaces {
 		if examine(w, d) == unsized {
@@ -106,7 +130,7 @@ func (s *script) borders(n *node, from, to []int) {
 		if from[i]+by < least || from[i+1]-by < least {
 			return // Sway would refuse it, and all that follows
 		}
-		s.to(n.nodes[i].con, "resize %s %s %d px", verb, axis, max(by, -by))
+		s.at(n.nodes[i], "resize %s %s %d px", verb, axis, max(by, -by))
 		from[i] += by
 		from[i+1] -= by
 	}
