@@ -141,11 +141,11 @@ func TestAFailedWriteLeavesWhatWasThere(t *testing.T) {
 
 func TestAReadOnlyDirectoryIsAnError(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("/tmp", "atomicfile-") // t.TempDir is closed to others
+	dir, err := os.MkdirTemp("/tmp", "atomicfile-") //nolint:usetesting // t.TempDir is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // temporary
+	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "file")
 	if err := errors.Join(os.WriteFile(path, []byte("old"), 0o600), os.Chmod(dir, 0o555)); err != nil {
 		t.Fatal(err)

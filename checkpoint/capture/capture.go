@@ -31,9 +31,9 @@ import (
 )
 
 const (
-	// Patience is how long a capture waits for one database to hold still. A
+	// quiet is how long a capture waits for one database to hold still. A
 	// threads.db saved every 50 ms was had within 1 s in 203 of 203 tries.
-	Patience = time.Second
+	quiet = time.Second
 	// slowest is what a machine under load still reads, in bytes a second: a
 	// large database gets the time that reading it takes.
 	slowest = 32 << 20
@@ -41,7 +41,7 @@ const (
 
 // patience is how long a capture waits for a database of size bytes.
 func patience(size int64) time.Duration {
-	return Patience + time.Duration(size)*time.Second/slowest
+	return quiet + time.Duration(size)*time.Second/slowest
 }
 
 // Store is where content goes: a transaction of the repository.
@@ -94,19 +94,31 @@ func Load(ctx context.Context, repo *repository.Repository, id checkpoint.ID) (*
 		}
 	}
 	if z := m.Components.Zed; z != nil && z.Threads != nil {
-		err = repo.ReadList(ctx, *z.Threads, func(entry json.RawMessage) error {
-			var t checkpoint.Thread
-			if err := json.Unmarshal(entry, &t); err != nil {
-				return err
-			}
-			p.Threads = append(p.Threads, t)
-			return nil
-		})
-		if err != nil {
+		if p.Threads, err = loadThreads(ctx, repo, *z.Threads); err != nil {
 			return nil, fmt.Errorf("checkpoint %s: threads: %w", id, err)
 		}
 	}
 	return p, nil
+}
+
+// maxThreadBytes bounds what a thread takes in a list that is read, in bytes: a
+// title of zed's longest, every byte of it escaped, and the rest.
+const maxThreadBytes = 4 << 10
+
+func loadThreads(ctx context.Context, repo *repository.Repository, l checkpoint.List) ([]checkpoint.Thread, error) {
+	if l.Count > zed.MaxThreads || l.Size > zed.MaxThreads*maxThreadBytes {
+		return nil, fmt.Errorf("list of %d in %d bytes: at most %d in %d are supported", l.Count, l.Size, zed.MaxThreads, zed.MaxThreads*maxThreadBytes)
+	}
+	var threads []checkpoint.Thread
+	err := repo.ReadList(ctx, l, func(entry json.RawMessage) error {
+		var t checkpoint.Thread
+		if err := json.Unmarshal(entry, &t); err != nil {
+			return fmt.Errorf("%w: entry %d: %w", checkpoint.ErrDamaged, len(threads)+1, err)
+		}
+		threads = append(threads, t)
+		return nil
+	})
+	return threads, err
 }
 
 // Capturer captures one session again and again. It remembers what it saw, so

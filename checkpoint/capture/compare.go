@@ -77,10 +77,10 @@ func sameFile(a, b checkpoint.File) bool {
 // compareStates says what it means that the same content was captured in
 // another state: better is worth a checkpoint, worse is not.
 func compareStates(before, now checkpoint.State) Change {
-	switch {
-	case now == checkpoint.Carried || now == checkpoint.Failed:
+	switch now {
+	case checkpoint.Carried, checkpoint.Failed:
 		return Worse
-	case now == before:
+	case before:
 		return None
 	}
 	return New

@@ -176,15 +176,12 @@ func (r *run) database(ctx context.Context, path string, in inspector, wal bool)
 		db.file = r.carried(checkpoint.NameZed, logical, checkpoint.KindSQLite, err)
 		return &db, nil
 	}
-	// Remembered only when it did not move while it was read: the fingerprint
-	// is then that of the image.
-	delete(r.seen, path)
-	if after, err := sqlite.Stat(path); err == nil && statErr == nil && after == before {
-		if r.seen == nil {
-			r.seen = map[string]database{}
-		}
-		r.seen[path] = db
+	// Whoever sees the same fingerprint later knows that nothing moved in
+	// between, while it was read neither.
+	if r.seen == nil {
+		r.seen = map[string]database{}
 	}
+	r.seen[path] = db
 	return &db, nil
 }
 

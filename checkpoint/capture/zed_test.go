@@ -230,6 +230,27 @@ func TestBothDatabasesGoneAreCarried(t *testing.T) {
 	}
 }
 
+// A component that is carried from several checkpoints is as old as its oldest
+// file, and says so of the same one.
+func TestACarriedComponentIsAsOldAsItsOldestFile(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.take()
+	first := s.prev.Manifest
+	s.plant(threadsDB, []byte("no database"))
+	s.sqlite(workspaceDB, "INSERT INTO kv_store(key, value) VALUES ('more', '1')")
+	s.take()
+	second := s.prev.Manifest
+	s.remove("$ZED_DATA")
+	got := s.take()
+	if f := got.file(t, checkpoint.NameZed, workspaceDB); f.From != second.ID {
+		t.Errorf("db.sqlite is from %s, want %s", f.From, second.ID)
+	}
+	if z := got.Components.Zed; z.State != checkpoint.Carried || z.From != first.ID || !z.AsOf.Equal(*first.Components.Zed.AsOf) {
+		t.Errorf("zed is %+v, want from %s as of %v", z.Head, first.ID, first.Components.Zed.AsOf)
+	}
+}
+
 func TestADatabaseThatIsGoneIsNoLongerListed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ gone, left string }{{workspaceDB, threadsDB}, {threadsDB, workspaceDB}} {
@@ -345,11 +366,11 @@ func TestADirectoryWithoutPermissionIsNotEmpty(t *testing.T) {
 // everything.
 func asNobody(t *testing.T) {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "capture-") // t.TempDir is closed to others
+	dir, err := os.MkdirTemp("/tmp", "capture-") //nolint:usetesting // t.TempDir is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // temporary
+	defer os.RemoveAll(dir)
 	for _, name := range []string{"db.sqlite", "threads.db"} {
 		if err := os.WriteFile(filepath.Join(dir, name), testdata(t, name), 0o644); err != nil {
 			t.Fatal(err)
@@ -405,6 +426,29 @@ func TestThreadsWithTheSameNameDoNotEndTheCapture(t *testing.T) {
 	s.wantFile(got.file(t, checkpoint.NameZed, threadsDB), checkpoint.OK)
 	if got.Components.Zed.Threads.Count != 3 {
 		t.Errorf("%d threads", got.Components.Zed.Threads.Count)
+	}
+}
+
+// A checkpoint may come from anywhere.
+func TestLoadRefusesMoreThreadsThanThereCanBe(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	tx, err := s.repo.Begin(t.Context())
+	s.must(err)
+	defer tx.Abort()
+	list, err := tx.PutList(t.Context(), []repository.Keyed{{Key: "a", Value: "no thread"}})
+	s.must(err)
+	for count, want := range map[int]string{1: "damaged data: entry 1", 1 << 30: "list of 1073741824"} {
+		list.Count = count
+		head := checkpoint.NewHead(checkpoint.OK, time.Now())
+		_, err = s.commit(tx, time.Now(), capture.Captured{Components: checkpoint.Components{Zed: &checkpoint.Zed{Head: head, Threads: &list}}})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+		if tx, err = s.repo.Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Abort()
 	}
 }
 
