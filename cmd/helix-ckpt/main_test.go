@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		}
 	}
 	// Not t.TempDir, whose parents nobody may not enter.
-	root, err := os.MkdirTemp("/tmp", "ckpt-scripts-")
+	root, err := os.MkdirTemp("/tmp", "ckpt-scripts-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,11 @@ func (a *app) printStatus(s status) error {
 		latest = fmt.Sprintf("%s, created %s", s.Latest, moment(s.Created))
 	}
 	rows := [][]string{
-		{"session", s.Session}, {"directory", s.Dir}, {"agent", agentLine}, {"epoch", fmt.Sprint(s.Epoch)}, {"latest", latest},
+		{"session", s.Session},
+		{"directory", s.Dir},
+		{"agent", agentLine},
+		{"epoch", fmt.Sprint(s.Epoch)},
+		{"latest", latest},
 		{"components", states(s.Component)},
 	}
 	if s.Running {
