@@ -104,9 +104,9 @@ func decodeFrame(decoder *zstd.Decoder, f *frame, packed []byte) ([]byte, error)
 }
 
 // cacheBytes is how many decoded bytes are kept: the frames that a file written
-// over many checkpoints is scattered over, well below the 80 MB that the whole
-// program may take.
-const cacheBytes = 16 << 20
+// over many checkpoints is scattered over. The collector lets twice as much
+// pile up, and the whole program may take 80 MB.
+const cacheBytes = 8 << 20
 
 // cache keeps the frames that were used last.
 type cache struct {

@@ -30,7 +30,9 @@ import (
 const (
 	nameManifest = "manifest.json"
 	dirMeta      = "META/"
-	// maxWindow bounds the memory of an import, in bytes.
+	// window is how far back, in bytes, an export looks for what it repeats, as
+	// zstd -3 does; maxWindow bounds the memory of an import.
+	window    = 2 << 20
 	maxWindow = 8 << 20
 )
 
@@ -79,7 +81,7 @@ func export(ctx context.Context, repo *repository.Repository, id checkpoint.ID, 
 	}
 	// One goroutine: what several write depends on their number.
 	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
-		zstd.WithWindowSize(maxWindow), zstd.WithEncoderCRC(true))
+		zstd.WithWindowSize(window), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return err
 	}
