@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
@@ -181,8 +182,8 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	result := Result{Entry: k.entry, Heads: heads(&captured.Components)}
-	if nothing(result.Heads) {
-		return Result{}, fmt.Errorf("%w to capture: no Zed database, no conversation, no compositor; 'helix-ckpt doctor' shows where it looked", checkpoint.ErrNothing)
+	if err := nothing(result.Heads); err != nil {
+		return Result{}, err
 	}
 	change := capture.Compare(k.latest, captured)
 	if change == capture.New || (change == capture.None && r.RequestID != "") {
@@ -377,12 +378,20 @@ func heads(c *checkpoint.Components) map[string]checkpoint.Head {
 	return h
 }
 
-// nothing reports whether no component has anything to keep or to mend.
-func nothing(heads map[string]checkpoint.Head) bool {
-	for _, h := range heads {
-		if h.State != checkpoint.Absent {
-			return false
+// nothing returns why a checkpoint would hold nothing; nil when it holds
+// something. What would be useless to restore must not become the latest.
+func nothing(heads map[string]checkpoint.Head) error {
+	var failed []string
+	for _, name := range checkpoint.Names() {
+		switch h := heads[name]; {
+		case h.State.Usable():
+			return nil
+		case h.State == checkpoint.Failed:
+			failed = append(failed, name+": "+h.Error)
 		}
 	}
-	return true
+	if len(failed) > 0 {
+		return fmt.Errorf("nothing could be captured: %s", strings.Join(failed, "; "))
+	}
+	return fmt.Errorf("%w to capture: no Zed database, no conversation, no compositor; 'helix-ckpt doctor' shows where it looked", checkpoint.ErrNothing)
 }

@@ -51,7 +51,7 @@ type Head struct {
 // NewHead returns the head of a component captured at asOf.
 func NewHead(s State, asOf time.Time) Head {
 	h := Head{V: ComponentVersion, State: s}
-	if s != Absent {
+	if s.Usable() {
 		t := asOf.UTC().Truncate(time.Millisecond)
 		h.AsOf = &t
 	}
