@@ -422,7 +422,7 @@ func FuzzImport(f *testing.F) {
 	must(f, err)
 	tx, err := from.Begin(f.Context())
 	must(f, err)
-	c, err := tx.Put(f.Context(), bytes.NewReader(noise(1, 9*checkpoint.ChunkSize+1)), checkpoint.ChunkSize)
+	c, err := tx.Put(f.Context(), bytes.NewReader(noise(1, 9*64+1)), 64) // small, to be quick
 	must(f, err)
 	m := &checkpoint.Manifest{
 		Format: checkpoint.Format, ID: "20261123T101500.123Z-3f9a1c2e", Session: "ses_01", Epoch: 1, Seq: 1, Created: time.Unix(1e9, 0),
