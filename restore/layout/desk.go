@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,7 +27,8 @@ type output struct {
 	area  checkpoint.Rect
 }
 
-// kinds of places. What a command may do depends on them.
+// standing is how a container or window is in the desktop. What a command may do
+// depends on it.
 type standing int
 
 const (
@@ -138,6 +140,9 @@ func indices(focus []int64, nodes []*node) []int {
 	}
 	return out
 }
+
+// sorted are the ids of all places, in order.
+func (d *desk) sorted() []int64 { return slices.Sorted(maps.Keys(d.places)) }
 
 // workspace returns the live workspace of that name, or nil.
 func (d *desk) workspace(name string) *workspace {

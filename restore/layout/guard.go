@@ -133,6 +133,3 @@ func (m *model) apply(text string, con int64, p place) {
 	}
 	m.places[con] = p
 }
-
-// sorted are the ids of all places, in order.
-func (d *desk) sorted() []int64 { return slices.Sorted(maps.Keys(d.places)) }

@@ -12,25 +12,27 @@
 //
 //	            ┌──────────────── Tree ◄───────────────┐
 //	            ▼                                      │
-//	saved ─► goal ─► next ─┬─ sweep   what stands in the way ─┐
-//	                       ├─ build   structure, all tabbed   │
-//	                       ├─ size    layouts and sizes       ├─ guard ─► Run
-//	                       ├─ adjust  sizes alone             │
-//	                       ├─ focus   the order of focus      ┘
+//	saved ─► goal ─► next ─┬─ sweep   what is in the way      ─┐
+//	                       ├─ build   all, on wrong workspaces │
+//	                       ├─ size    a scaffold that was left ├─ guard ─► Run
+//	                       ├─ adjust  sizes alone              │
+//	                       ├─ focus   the order of focus      ─┘
 //	                       └─ nothing left: the report
 //
-// Each step is a function of the goal and of the tree just read, so a step
-// that a client or the user spoiled is found and repaired by the next, a
-// killed run is completed by the next run, and a desktop that is as it was
-// saved gets no command at all.
+// Each step is a function of the goal and of the tree just read, so what a
+// client or the user spoiled is found and repaired by the next, a killed run
+// is completed by the next run, and a desktop that is as it was saved gets no
+// command at all. As a rule one message does it: what comes out of the
+// scaffold is foretold, so that clients draw only in their final sizes, and
+// the second look at the tree finds nothing to do.
 //
-// Some commands kill Sway (facts: a layout command on a window of a hidden
-// scratchpad group is one). guard.go checks each command of each batch against
-// a model of the tree before anything is sent.
+// Some commands kill Sway, such as layout on a window of a hidden scratchpad
+// group. guard.go checks each command of each batch against a model of the
+// tree before anything is sent.
 //
-// Files: goal.go (what is wanted), desk.go (what is there), plan.go (which
-// step is next), build.go, size.go, focus.go (the steps), compare.go,
-// report.go; command.go and guard.go (what is sent).
+// Files: goal.go and node.go (what is wanted), desk.go (what is there), plan.go
+// (which step is next), build.go, size.go, focus.go (the steps), command.go and
+// guard.go (what is sent), compare.go and report.go (what came of it).
 package layout
 
 import (
@@ -138,9 +140,9 @@ type NotRestored struct {
 	Why  string
 }
 
-// Limits of how often each step is tried: one does it when nobody interferes.
-// Clients that answer late and rules that move windows need another; what four
-// do not reach, more do not.
+// limits of how often each step is tried. Once does it when nobody interferes;
+// rules that move windows and a user at work need another. What four do not
+// reach, more do not.
 var limits = map[kind]int{sweep: 2, build: 4, size: 4, adjust: 2, focus: 2}
 
 // Restore brings the live desktop to saved. windows maps ids of saved leaves

@@ -83,8 +83,25 @@ func (u *user) window() string { return criterion(u.pick(u.apps)) }
 func (u *user) pick(from []string) string { return from[u.rand.IntN(len(from))] }
 
 // tile makes a random desktop of tiled windows on two workspaces out of
-// whatever is there.
-func (u *user) tile() {
+// whatever is there. It returns how often it had to begin again because Sway
+// showed a window of no or a negative size, which no command can bring about
+// and which clients do not survive for long.
+func (u *user) tile() (again int) {
+	u.tb.Helper()
+	for u.tileOnce(); ; again++ {
+		tree, err := socket(u.d).Tree(u.ctx)
+		if err != nil {
+			u.tb.Fatal(err)
+		}
+		if !slices.ContainsFunc(tree.Windows(), func(w *sway.Node) bool { return w.Rect.Width <= 0 || w.Rect.Height <= 0 }) {
+			return again
+		}
+		u.tileOnce()
+	}
+}
+
+func (u *user) tileOnce() {
+	u.tb.Helper()
 	for i, app := range u.apps {
 		w := criterion(app)
 		u.try("%s fullscreen disable", w)
@@ -113,8 +130,9 @@ func (u *user) tile() {
 // dies of drawing them.
 func (u *user) arrangeAll(n int) {
 	u.tb.Helper()
-	for range n / 3 {
-		for range 3 {
+	const look = 6 // how many to make between two looks
+	for range n / look {
+		for range look {
 			u.arrange()
 		}
 		u.act()
@@ -122,7 +140,7 @@ func (u *user) arrangeAll(n int) {
 		if err != nil {
 			u.tb.Fatal(err)
 		}
-		if slices.ContainsFunc(tree.Windows(), func(w *sway.Node) bool { return w.Rect.Width < 150 || w.Rect.Height < 150 }) {
+		if slices.ContainsFunc(tree.Windows(), func(w *sway.Node) bool { return w.Rect.Width < 300 || w.Rect.Height < 300 }) {
 			return
 		}
 	}
@@ -192,18 +210,6 @@ func shape(saved *checkpoint.Layout) (depth int, tabs bool) {
 		}
 	}
 	return depth, tabs
-}
-
-// impossible says why Sway cannot be brought to a state, if so: it makes some
-// by itself that no command reaches.
-func impossible(tree *sway.Node) string {
-	why := ""
-	tree.Walk(func(n *sway.Node) {
-		if n.Window != nil && (n.Rect.Width <= 0 || n.Rect.Height <= 0) {
-			why = fmt.Sprintf("sway shows %s with the size %d×%d", n.Window.AppID, n.Rect.Width, n.Rect.Height)
-		}
-	})
-	return why
 }
 
 func shuffled(r *rand.Rand, s []string) []string {

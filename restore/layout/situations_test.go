@@ -195,7 +195,7 @@ func TestAKilledRunIsCompletedByTheNext(t *testing.T) {
 	t.Parallel()
 	d := save(t, 6, desktop.Options{})
 	user := d.user(t)
-	for range 8 {
+	for range 5 {
 		user.wreck()
 		c := &dying{socket(d.Desktop), d.rand.IntN(60)}
 		_, err := layout.Restore(t.Context(), c, d.layout, match(t.Context(), t, d.Desktop, d.leaves), layout.Options{})
