@@ -186,6 +186,11 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	change := capture.Compare(k.latest, captured)
+	if tx.NewBytes() > 0 {
+		// Also where nothing has changed: what is stored of it is damaged, and was
+		// stored again.
+		change = capture.New
+	}
 	if change == capture.New || (change == capture.None && r.RequestID != "") {
 		err = k.commit(ctx, tx, r, start, captured)
 		result.New = true

@@ -50,11 +50,18 @@ func (r *Repository) Chunk(ctx context.Context, id checkpoint.Hash) ([]byte, err
 }
 
 func (r *Repository) chunk(id checkpoint.Hash) ([]byte, error) {
-	p, ok := r.index.find(id)
-	if !ok {
+	var errs []error
+	for _, p := range r.index.all(id) {
+		b, err := r.fetch(id, p)
+		if err == nil {
+			return b, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
 		return nil, fs.ErrNotExist
 	}
-	return r.fetch(id, p)
+	return nil, errors.Join(errs...)
 }
 
 // fetch reads the chunk at p. The error is fs.ErrNotExist when its pack has

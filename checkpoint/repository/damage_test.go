@@ -259,3 +259,38 @@ func TestOddFilesAreNotFollowed(t *testing.T) {
 	must(t, err)
 	must(t, fresh.CopyTo(t.Context(), io.Discard, m.Components.Files.Files[0].Content))
 }
+
+// TestWhatIsDamagedIsStoredAgain: a chunk in a damaged pack does not count as
+// stored, and the good copy is the one that is read, also for the checkpoint
+// that had the damaged one.
+func TestWhatIsDamagedIsStoredAgain(t *testing.T) {
+	t.Parallel()
+	r := openTemp(t)
+	b := noise(1, 300_000)
+	first := save(t, r, 1, b)
+	packs, err := filepath.Glob(filepath.Join(r.Dir(), dirPacks, "*"+packSuffix))
+	must(t, err)
+	damaged, err := os.ReadFile(packs[0])
+	must(t, err)
+	damaged[len(damaged)/2] ^= 1
+	must(t, os.WriteFile(packs[0], damaged, 0o600))
+
+	// Who wrote it trusts his memory; another process does not.
+	fresh, err := Open(r.Dir())
+	must(t, err)
+	second := save(t, fresh, 2, b)
+	if second.Stats.NewBytes < int64(len(b)) {
+		t.Errorf("%d bytes were stored of %d that were damaged", second.Stats.NewBytes, len(b))
+	}
+	third := save(t, fresh, 3, b)
+	if third.Stats.NewBytes != 0 {
+		t.Errorf("%d bytes were stored once more", third.Stats.NewBytes)
+	}
+	reader, err := Open(r.Dir())
+	must(t, err)
+	for _, m := range []*checkpoint.Manifest{first, second, third} {
+		if !bytes.Equal(read(t, reader, m.Components.Files.Files[0].Content), b) {
+			t.Errorf("checkpoint %d is not what was put", m.Seq)
+		}
+	}
+}

@@ -2,8 +2,10 @@ package repository
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -30,9 +32,15 @@ type index struct {
 	// could not be read have an error.
 	packs  map[string]error
 	places map[checkpoint.Hash]place
+	// more holds further places of chunks that stand in several packs.
+	more map[checkpoint.Hash][]place
+
+	proofs sync.Mutex
+	// proven says of packs, by path, whether they were found to be whole.
+	proven map[string]bool
 }
 
-func newIndex(dir string) *index { return &index{dir: dir} }
+func newIndex(dir string) *index { return &index{dir: dir, proven: map[string]bool{}} }
 
 // find returns where a chunk lies, as far as is known.
 func (x *index) find(id checkpoint.Hash) (place, bool) {
@@ -40,6 +48,46 @@ func (x *index) find(id checkpoint.Hash) (place, bool) {
 	defer x.mu.RUnlock()
 	p, ok := x.places[id]
 	return p, ok
+}
+
+// all returns every place of a chunk that is known.
+func (x *index) all(id checkpoint.Hash) []place {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	p, ok := x.places[id]
+	if !ok {
+		return nil
+	}
+	return append([]place{p}, x.more[id]...)
+}
+
+// whole reports whether a pack is what it was when it was written: its name is
+// the sha256 of its bytes. Each is read once, when something that stands in it
+// is about to be relied upon without being read.
+func (x *index) whole(p *pack) bool {
+	x.proofs.Lock()
+	defer x.proofs.Unlock()
+	if sound, known := x.proven[p.path]; known {
+		return sound
+	}
+	want, _ := parsePackName(filepath.Base(p.path))
+	sound := sumFile(p.path) == want
+	x.proven[p.path] = sound
+	return sound
+}
+
+// sumFile returns the sha256 of a file; zero when it cannot be read.
+func sumFile(path string) checkpoint.Hash {
+	f, _, err := openFile(path)
+	if err != nil {
+		return checkpoint.Hash{}
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return checkpoint.Hash{}
+	}
+	return checkpoint.Hash(sum.Sum(nil))
 }
 
 // load scans the packs if that was not done yet.
@@ -70,6 +118,7 @@ func (x *index) scan(ctx context.Context) error {
 	}
 	if !x.loaded || x.gone(there) {
 		x.packs, x.places = map[string]error{}, map[checkpoint.Hash]place{}
+		x.more = map[checkpoint.Hash][]place{}
 	}
 	x.loaded = false // until every pack is read
 	for name := range there {
@@ -106,6 +155,8 @@ func (x *index) add(name string, frames []*frame, err error) {
 		for _, c := range f.chunks {
 			if _, known := x.places[c.id]; !known {
 				x.places[c.id] = place{f, offset, c.size}
+			} else {
+				x.more[c.id] = append(x.more[c.id], place{f, offset, c.size})
 			}
 			offset += c.size
 		}
@@ -115,6 +166,9 @@ func (x *index) add(name string, frames []*frame, err error) {
 
 // insert enters a pack that was just committed.
 func (x *index) insert(name string, frames []*frame) {
+	x.proofs.Lock()
+	x.proven[filepath.Join(x.dir, name)] = true
+	x.proofs.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.loaded {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -104,13 +105,14 @@ func (t *Tx) add(ctx context.Context, b []byte, to *builder) (checkpoint.Hash, e
 	return id, nil
 }
 
-// has reports whether a chunk is committed or new.
+// has reports whether a chunk is new in this transaction or committed, in a
+// pack that is whole: what stands in a damaged one is stored once more, or a
+// checkpoint would be acknowledged that cannot be restored.
 func (t *Tx) has(id checkpoint.Hash) bool {
 	if _, ok := t.own[id]; ok {
 		return true
 	}
-	_, ok := t.r.index.find(id)
-	return ok
+	return slices.ContainsFunc(t.r.index.all(id), func(p place) bool { return t.r.index.whole(p.frame.pack) })
 }
 
 // cut ends the frame of a builder and hands it to the pack.
