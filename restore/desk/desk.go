@@ -298,6 +298,12 @@ func (k *Desk) Layout(ctx context.Context, d restore.Desktop, report func(restor
 	for _, w := range r.Windows {
 		report(restore.Item{Component: checkpoint.NameLayout, Name: w.Leaf, Label: titles[w.Leaf], Result: placed(w.State), Reason: w.Why})
 	}
+	for _, diff := range r.Differences {
+		if _, isWindow := titles[diff.Node]; !isWindow { // a window's says so itself
+			why := fmt.Sprintf("want %s, got %s", diff.Want, diff.Got)
+			report(restore.Item{Component: checkpoint.NameLayout, Name: diff.Node, Label: diff.What, Result: restore.Partial, Reason: why})
+		}
+	}
 	for _, n := range r.NotRestored {
 		report(restore.Item{Component: checkpoint.NameLayout, Name: n.Node, Label: n.What, Result: restore.Skipped, Reason: n.Why})
 	}
