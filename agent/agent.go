@@ -61,6 +61,8 @@ type Agent struct {
 	watcher  *schedule.Watcher
 	deskSeen chan struct{}
 
+	retention retention
+
 	transfers transfers
 
 	mu   sync.Mutex // guards what follows
@@ -69,7 +71,10 @@ type Agent struct {
 	// problem is why the last one failed.
 	unsaved time.Time
 	problem string
-	views   []*restoreView // the newest last
+	// unpruned is why old checkpoints were not deleted, or what they take not
+	// freed.
+	unpruned string
+	views    []*restoreView // the newest last
 }
 
 // job is work for the loop.
@@ -115,7 +120,7 @@ func newAgent(k *Keeper, o Options) *Agent {
 	a := &Agent{
 		k: k, o: o, log: o.Log, jobs: make(chan job), ended: make(chan struct{}), mode: o.Restore, deskSeen: make(chan struct{}, 1),
 		sched:     schedule.Schedule{Interval: o.Interval, Quiet: o.Quiet},
-		transfers: newTransfers(k),
+		transfers: newTransfers(k), retention: retention{due: true},
 	}
 	a.view = rpc.Status{
 		Session: k.site.ID, State: rpc.SessionStarting, Instance: k.record.Instance.ID, AgentVersion: o.Version,
@@ -152,6 +157,7 @@ func (a *Agent) loop(ctx context.Context) {
 	a.state(rpc.SessionRunning)
 	a.tendDesk(ctx)
 	a.checkpoint(ctx, "start")
+	a.retain(ctx)
 	for ctx.Err() == nil {
 		due, reason := a.sched.Next()
 		timer := time.NewTimer(time.Until(due))
@@ -169,6 +175,7 @@ func (a *Agent) loop(ctx context.Context) {
 			a.perform(ctx, j)
 		}
 		timer.Stop()
+		a.retain(ctx)
 	}
 }
 
@@ -218,6 +225,7 @@ func (a *Agent) take(ctx context.Context, r Request) (Result, error) {
 	a.publish()
 	a.watcher.Watch(a.k.watchDirs())
 	if result.New {
+		a.retention.due = true
 		a.log.Info("checkpoint", "id", result.Entry.ID, "reason", r.Reason, "new_bytes", result.Entry.NewBytes, "ms", time.Since(start).Milliseconds())
 	}
 	return result, err
