@@ -214,8 +214,11 @@ func (a *Agent) Pin(ctx context.Context, selector string, pinned bool) (checkpoi
 func (a *Agent) Delete(ctx context.Context, id checkpoint.ID) (int64, error) {
 	var p rpc.Pruned
 	err := a.write(ctx, func(ctx context.Context) (err error) {
+		if slices.Contains(a.transfers.inUse(), id) {
+			return fmt.Errorf("%w: checkpoint %s is being exported", checkpoint.ErrBusy, id)
+		}
 		if slices.Contains(a.inUse(), id) {
-			return fmt.Errorf("%w: checkpoint %s is being exported, or its windows are yet to be restored", checkpoint.ErrBusy, id)
+			return fmt.Errorf("%w: its windows are yet to be restored: %s", checkpoint.ErrProtected, id)
 		}
 		p, err = a.k.Delete(ctx, id)
 		return err

@@ -61,8 +61,10 @@ func TestRetentionKeepsLessOfWhatIsOlder(t *testing.T) {
 	}{
 		{"nothing", nil, ""},
 		{"one, however old", []time.Time{{}}, "0s"},
-		{"the last 30 of one a second, then one a minute", every(time.Second, 300, noon),
-			"0s 1s 2s 3s 4s 5s 6s 7s 8s 9s 10s 11s 12s 13s 14s 15s 16s 17s 18s 19s 20s 21s 22s 23s 24s 25s 26s 27s 28s 29s 31s 1m31s 2m31s 3m31s 4m31s"},
+		{
+			"the last 30 of one a second, then one a minute", every(time.Second, 300, noon),
+			"0s 1s 2s 3s 4s 5s 6s 7s 8s 9s 10s 11s 12s 13s 14s 15s 16s 17s 18s 19s 20s 21s 22s 23s 24s 25s 26s 27s 28s 29s 31s 1m31s 2m31s 3m31s 4m31s",
+		},
 		{"one a minute of two", every(30*time.Second, 25, noon), "0s 30s 1m0s 1m30s 2m0s 2m30s 3m0s 3m30s 4m0s 4m30s 5m0s 6m0s 7m0s 8m0s 9m0s 10m0s 11m0s 12m0s"},
 		{"the last of each hour", every(20*time.Minute, 13, noon), "0s 20m0s 40m0s 1h0m0s 1h40m0s 2h40m0s 3h40m0s"},
 		{"the last of each day", every(8*time.Hour, 10, noon), "0s 8h0m0s 16h0m0s 24h0m0s 40h0m0s 64h0m0s"},

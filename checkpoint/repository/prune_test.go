@@ -163,7 +163,7 @@ func TestNothingIsSweptThatIsNotUnderstood(t *testing.T) {
 		"a damaged manifest": func(t *testing.T, r *Repository, m *checkpoint.Manifest) {
 			flip(t, filepath.Join(r.Dir(), manifestName(m.ID)), 100)
 		},
-		"a manifest with a name of another kind": func(t *testing.T, r *Repository, m *checkpoint.Manifest) {
+		"a manifest with a name of another kind": func(t *testing.T, r *Repository, _ *checkpoint.Manifest) {
 			must(t, os.WriteFile(filepath.Join(r.Dir(), dirCheckpoints, "7f"+manifestSuffix), nil, 0o600))
 		},
 		"a component of a newer version": func(t *testing.T, r *Repository, m *checkpoint.Manifest) { rewrite(t, r, m, "files") },
