@@ -9,13 +9,13 @@ import (
 	"github.com/helixml/helix-ckpt/checkpoint"
 )
 
-// TestManyGenerationsStaySmall changes a state a little every 20 minutes of a
+// TestManyGenerationsStaySmall changes a state a little every 45 minutes of a
 // simulated clock and applies retention after each checkpoint: what lies on the
 // disk stays below twice what the checkpoints that are kept need.
 func TestManyGenerationsStaySmall(t *testing.T) {
 	t.Parallel()
 	const (
-		generations = 150
+		generations = 80
 		page        = 4 << 10
 		pages       = 1 << 20 / page
 	)
@@ -31,7 +31,7 @@ func TestManyGenerationsStaySmall(t *testing.T) {
 		}
 		tx := begin(t, r)
 		m := manifest(g+1, fileOf("data", put(t, tx, state)))
-		m.Created = m.Created.Add(time.Duration(g) * 20 * time.Minute)
+		m.Created = m.Created.Add(time.Duration(g) * 45 * time.Minute)
 		m.ID = checkpoint.NewID(m.Created)
 		_, err := tx.Commit(t.Context(), m, nil)
 		must(t, err)

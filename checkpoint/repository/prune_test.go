@@ -290,9 +290,9 @@ func TestWhateverIsDeletedTheRestIsWhole(t *testing.T) {
 			parts[i] = noise(uint64(i), 1000)
 		}
 		kept := map[checkpoint.ID][]byte{}
-		for seq := range uint64(rapid.IntRange(1, 8).Draw(rt, "n")) {
+		for seq := range uint64(rapid.IntRange(1, 5).Draw(rt, "n")) {
 			var b []byte
-			for _, i := range rapid.SliceOfN(rapid.IntRange(0, len(parts)-1), 1, 20).Draw(rt, "parts") {
+			for _, i := range rapid.SliceOfN(rapid.IntRange(0, len(parts)-1), 1, 12).Draw(rt, "parts") {
 				b = append(b, parts[i]...)
 			}
 			tx := begin(t, r)
