@@ -235,7 +235,7 @@ func mapNeeded(what, path string, m Move) error {
 	if m.Now == "" {
 		return fmt.Errorf("%w: %s name %s, and this session has nothing in the place of %s; mount it there, or leave the component out with --only", ErrMapNeeded, what, path, m.Then)
 	}
-	return fmt.Errorf("%w: %s name %s, and %s is %s now: it needs --map %s=%s, or the same mount, or leave the component out with --only",
+	return fmt.Errorf("%w: %s name %s, and %s is %s now: mount it at the same place, or leave the component out with --only; rewriting the paths (--map %s=%s) is not built yet",
 		ErrMapNeeded, what, path, m.Then, m.Now, m.Then, m.Now)
 }
 
