@@ -34,8 +34,9 @@ import (
 // Options of an agent.
 type Options struct {
 	Interval, Quiet time.Duration
-	// StartTimeout bounds the wait of Mode Wait; StopTimeout the last
-	// checkpoint and the calls under way when it ends.
+	// StartTimeout bounds the wait of Mode Wait, and that for the windows of a
+	// restore at the start; StopTimeout the last checkpoint and the calls under
+	// way when it ends.
 	StartTimeout, StopTimeout time.Duration
 	Restore                   Mode
 	Epoch                     uint64
