@@ -198,6 +198,9 @@ func (a *Agent) take(ctx context.Context, r Request) (Result, error) {
 	accepted := a.desk.accepted
 	r.Desk = &accepted
 	result, err := a.k.Checkpoint(ctx, r)
+	if result.Repeated || (err != nil && ctx.Err() != nil) {
+		return result, err // nothing was captured: what has changed is still due
+	}
 	a.sched.Done(start, time.Now(), cpuTime()-before)
 	a.mu.Lock()
 	a.problem = ""
