@@ -286,7 +286,7 @@ func (a *Agent) start(ctx context.Context) error {
 		return fmt.Errorf("an earlier restore is unfinished: %w", err)
 	}
 	if rec.Pending {
-		a.resume(ctx)
+		a.resume(ctx, rec)
 	}
 	found, err := a.k.find(ctx, a.mode)
 	if err != nil {
@@ -330,23 +330,30 @@ func (a *Agent) wait(ctx context.Context) (Decision, error) {
 // fails open: what could not be restored stays protected, and the session goes
 // on.
 func (a *Agent) carryOut(ctx context.Context, d Decision, isNew bool) error {
-	target, err := a.k.target(a.mode)
+	mode := a.mode
+	if !isNew {
+		mode = Auto // a checkpoint that was asked for by its id was so once
+	}
+	files, desk, err := a.k.targets(mode)
 	if err != nil {
 		return err
 	}
 	if isNew {
+		target := desk
+		if d.Files == restore.ChoiceRestore {
+			target = files
+		}
 		if err := a.k.decide(d, target); err != nil {
 			return err
 		}
 	}
 	a.decided = true
-	a.desk.wanted = d.Desk == restore.ChoiceRestore
-	a.desk.target = target
+	a.desk.wanted, a.desk.target = d.Desk == restore.ChoiceRestore, desk
 	if d.Files != restore.ChoiceRestore {
 		return nil
 	}
-	if err := a.restore(ctx, restore.Request{Selector: string(target), Checkpoint: target, Scope: restore.ScopeFiles}); err != nil {
-		a.log.Error("files were not restored; their checkpoint is kept", "id", target, "error", err)
+	if err := a.restore(ctx, restore.Request{Selector: string(files), Checkpoint: files, Scope: restore.ScopeFiles}); err != nil {
+		a.log.Error("files were not restored; their checkpoint is kept", "id", files, "error", err)
 	}
 	return nil
 }
