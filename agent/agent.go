@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -70,6 +71,8 @@ type Agent struct {
 	// problem is why the last one failed.
 	unsaved time.Time
 	problem string
+	// written is what status.json says of the components.
+	written map[string]checkpoint.State
 	views   []*restoreView // the newest last
 }
 
@@ -218,8 +221,12 @@ func (a *Agent) take(ctx context.Context, r Request) (Result, error) {
 	default:
 		a.view.Components = result.Heads
 	}
+	moved := result.Heads != nil && !maps.Equal(states(result.Heads), a.written)
 	a.mu.Unlock()
 	a.publish()
+	if moved {
+		a.state(a.shown())
+	}
 	a.watcher.Watch(a.k.watchDirs())
 	if result.New {
 		a.log.Info("checkpoint", "id", result.Entry.ID, "reason", r.Reason, "new_bytes", result.Entry.NewBytes, "ms", time.Since(start).Milliseconds())
@@ -243,6 +250,7 @@ func (a *Agent) last(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.o.StopTimeout)
 	defer cancel()
 	a.checkpoint(ctx, "stop")
+	a.state(rpc.SessionStopping) // with the last checkpoint
 }
 
 // cpuTime is what this process has used.
@@ -372,15 +380,22 @@ func (a *Agent) state(s rpc.SessionState) {
 	if s == rpc.SessionRestoring && view.Restore != nil {
 		status.Restoring = view.Restore.Checkpoint
 	}
-	if view.Components != nil {
-		status.Components = map[string]checkpoint.State{}
-		for name, h := range view.Components {
-			status.Components[name] = h.State
-		}
-	}
+	status.Components = states(view.Components)
+	a.mu.Lock()
+	a.written = status.Components
+	a.mu.Unlock()
 	if err := session.SaveStatus(a.k.dir, status); err != nil {
 		a.log.Warn("status not written", "error", err)
 	}
+}
+
+// states returns the states of components alone.
+func states(heads map[string]checkpoint.Head) map[string]checkpoint.State {
+	s := make(map[string]checkpoint.State, len(heads))
+	for name, h := range heads {
+		s[name] = h.State
+	}
+	return s
 }
 
 // shown returns the state that the status shows.

@@ -206,7 +206,9 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 	if !result.New {
 		result.Entry.NewBytes = 0
 	}
-	return result, k.pin(ctx, r, &result.Entry)
+	err = k.pin(ctx, r, &result.Entry)
+	k.entry.Pinned = result.Entry.Pinned
+	return result, err
 }
 
 func (k *Keeper) pin(ctx context.Context, r Request, e *checkpoint.Entry) error {

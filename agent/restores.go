@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
@@ -98,6 +99,9 @@ func (v *restoreView) all(ctx context.Context) iter.Seq2[restore.Event, error] {
 
 // Restore is part of rpc.Backend.
 func (a *Agent) Restore(ctx context.Context, r rpc.RestoreRequest) (iter.Seq2[restore.Event, error], error) {
+	if r.RequestID == "" {
+		r.RequestID = rand.Text() // told by the first event, so that anyone can attach again
+	}
 	v, isNew, err := a.attach(r.RequestID, asked(r).Digest())
 	if err != nil {
 		return nil, err
