@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -34,8 +35,9 @@ import (
 // Options of an agent.
 type Options struct {
 	Interval, Quiet time.Duration
-	// StartTimeout bounds the wait of Mode Wait; StopTimeout the last
-	// checkpoint and the calls under way when it ends.
+	// StartTimeout bounds the wait of Mode Wait, and that for the windows of a
+	// restore at the start; StopTimeout the last checkpoint and the calls under
+	// way when it ends.
 	StartTimeout, StopTimeout time.Duration
 	Restore                   Mode
 	Epoch                     uint64
@@ -74,7 +76,9 @@ type Agent struct {
 	// unpruned is why old checkpoints were not deleted, or what they take not
 	// freed.
 	unpruned string
-	views    []*restoreView // the newest last
+	// written is what status.json says of the components.
+	written map[string]checkpoint.State
+	views   []*restoreView // the newest last
 }
 
 // job is work for the loop.
@@ -204,6 +208,9 @@ func (a *Agent) take(ctx context.Context, r Request) (Result, error) {
 	accepted := a.desk.accepted
 	r.Desk = &accepted
 	result, err := a.k.Checkpoint(ctx, r)
+	if result.Repeated || (err != nil && ctx.Err() != nil) {
+		return result, err // nothing was captured: what has changed is still due
+	}
 	a.sched.Done(start, time.Now(), cpuTime()-before)
 	a.mu.Lock()
 	a.problem = ""
@@ -221,8 +228,12 @@ func (a *Agent) take(ctx context.Context, r Request) (Result, error) {
 	default:
 		a.view.Components = result.Heads
 	}
+	moved := result.Heads != nil && !maps.Equal(states(result.Heads), a.written)
 	a.mu.Unlock()
 	a.publish()
+	if moved {
+		a.state(a.shown())
+	}
 	a.watcher.Watch(a.k.watchDirs())
 	if result.New {
 		a.retention.due = true
@@ -247,6 +258,7 @@ func (a *Agent) last(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.o.StopTimeout)
 	defer cancel()
 	a.checkpoint(ctx, "stop")
+	a.state(rpc.SessionStopping) // with the last checkpoint
 }
 
 // cpuTime is what this process has used.
@@ -290,7 +302,7 @@ func (a *Agent) start(ctx context.Context) error {
 		return fmt.Errorf("an earlier restore is unfinished: %w", err)
 	}
 	if rec.Pending {
-		a.resume(ctx)
+		a.resume(ctx, rec)
 	}
 	found, err := a.k.find(ctx, a.mode)
 	if err != nil {
@@ -334,23 +346,30 @@ func (a *Agent) wait(ctx context.Context) (Decision, error) {
 // fails open: what could not be restored stays protected, and the session goes
 // on.
 func (a *Agent) carryOut(ctx context.Context, d Decision, isNew bool) error {
-	target, err := a.k.target(a.mode)
+	mode := a.mode
+	if !isNew {
+		mode = Auto // a checkpoint that was asked for by its id was so once
+	}
+	files, desk, err := a.k.targets(mode)
 	if err != nil {
 		return err
 	}
 	if isNew {
+		target := desk
+		if d.Files == restore.ChoiceRestore {
+			target = files
+		}
 		if err := a.k.decide(d, target); err != nil {
 			return err
 		}
 	}
 	a.decided = true
-	a.desk.wanted = d.Desk == restore.ChoiceRestore
-	a.desk.target = target
+	a.desk.wanted, a.desk.target = d.Desk == restore.ChoiceRestore, desk
 	if d.Files != restore.ChoiceRestore {
 		return nil
 	}
-	if err := a.restore(ctx, restore.Request{Selector: string(target), Checkpoint: target, Scope: restore.ScopeFiles}); err != nil {
-		a.log.Error("files were not restored; their checkpoint is kept", "id", target, "error", err)
+	if err := a.restore(ctx, restore.Request{Selector: string(files), Checkpoint: files, Scope: restore.ScopeFiles}); err != nil {
+		a.log.Error("files were not restored; their checkpoint is kept", "id", files, "error", err)
 	}
 	return nil
 }
@@ -369,15 +388,22 @@ func (a *Agent) state(s rpc.SessionState) {
 	if s == rpc.SessionRestoring && view.Restore != nil {
 		status.Restoring = view.Restore.Checkpoint
 	}
-	if view.Components != nil {
-		status.Components = map[string]checkpoint.State{}
-		for name, h := range view.Components {
-			status.Components[name] = h.State
-		}
-	}
+	status.Components = states(view.Components)
+	a.mu.Lock()
+	a.written = status.Components
+	a.mu.Unlock()
 	if err := session.SaveStatus(a.k.dir, status); err != nil {
 		a.log.Warn("status not written", "error", err)
 	}
+}
+
+// states returns the states of components alone.
+func states(heads map[string]checkpoint.Head) map[string]checkpoint.State {
+	s := make(map[string]checkpoint.State, len(heads))
+	for name, h := range heads {
+		s[name] = h.State
+	}
+	return s
 }
 
 // shown returns the state that the status shows.

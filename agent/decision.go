@@ -27,7 +27,10 @@ func (k *Keeper) restorer(emit func(restore.Event)) *restore.Restorer {
 // "latest" is a checkpoint whose restore failed, if there is one. A damaged
 // manifest can be chosen too: the restore then says so and takes an older one.
 func NewRequest(ctx context.Context, dir string, repo *repository.Repository, r rpc.RestoreRequest) (restore.Request, error) {
-	q := restore.Request{ID: r.RequestID, Selector: r.Selector, Scope: r.Scope, Only: r.Only, Wait: r.Wait}
+	q := asked(r)
+	if r.Force || r.IgnoreVersion || len(r.Map) > 0 || (r.Threads != "" && r.Threads != rpc.ThreadsMerge) {
+		return q, fmt.Errorf("%w: this version restores without force, mappings, a policy for threads, or another version's data", checkpoint.ErrInvalid)
+	}
 	entries, err := Entries(ctx, repo)
 	if err != nil {
 		return q, err
@@ -50,6 +53,19 @@ func NewRequest(ctx context.Context, dir string, repo *repository.Repository, r 
 	}
 	q.Checkpoint, q.Latest, q.Older = entry.ID, entries[0].ID, restore.Candidates(entries, entry.ID)
 	return q, nil
+}
+
+// asked is r as far as it does not depend on what there is: the same words are
+// the same request, whatever latest means when they are repeated.
+func asked(r rpc.RestoreRequest) restore.Request {
+	q := restore.Request{ID: r.RequestID, Selector: r.Selector, Scope: r.Scope, Only: r.Only, Wait: r.Wait}
+	switch {
+	case r.MinAge > 0:
+		q.Selector = fmt.Sprintf("at least %s old", r.MinAge)
+	case q.Selector == "":
+		q.Selector = checkpoint.Latest
+	}
+	return q
 }
 
 // Entries returns the checkpoints of repo, newest first. One whose manifest
@@ -78,15 +94,28 @@ func (k *Keeper) Restore(ctx context.Context, r rpc.RestoreRequest, emit func(re
 	if err != nil {
 		return nil, err
 	}
-	restorer := k.restorer(emit)
-	if _, err := restorer.Recover(ctx); err != nil {
+	if err := k.finish(ctx); err != nil {
 		return nil, err
 	}
-	report, err := restorer.Run(ctx, q)
+	report, err := k.restorer(emit).Run(ctx, q)
 	if err != nil {
 		return report, err
 	}
 	return report, k.decideOnce(Decision{Files: restore.ChoiceRestore, Desk: restore.ChoiceRestore, Reason: "restored by hand"}, q.Checkpoint)
+}
+
+// finish ends a restore that was cut off, if one was: before that, nothing is
+// restored, and nothing captured of files that may be half in their places.
+func (k *Keeper) finish(ctx context.Context) error {
+	restorer := k.restorer(nil)
+	rec, err := restorer.Recover(ctx)
+	if err == nil && rec.Pending {
+		_, err = restorer.Resume(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("an earlier restore is unfinished: %w", err)
+	}
+	return nil
 }
 
 // decideOnce journals a start decision unless one was made in this instance.
@@ -101,7 +130,10 @@ func (k *Keeper) decideOnce(d Decision, target checkpoint.ID) error {
 // Decline decides that nothing is restored in this instance, and returns the
 // checkpoint that could have been, "" when there was nothing left to decide:
 // what an instance captured itself, it has.
-func (k *Keeper) Decline(reason string) (checkpoint.ID, error) {
+func (k *Keeper) Decline(ctx context.Context, reason string) (checkpoint.ID, error) {
+	if err := k.finish(ctx); err != nil {
+		return "", err
+	}
 	j, err := restore.Load(k.dir)
 	if err != nil {
 		return "", err
@@ -124,6 +156,8 @@ func (k *Keeper) find(ctx context.Context, mode Mode) (Found, error) {
 	f := Found{Mode: mode, Committed: k.entry.ID != ""}
 	if j.DecidedFor(k.record.Instance.ID) {
 		f.Decided = j.Decision
+		last := j.Restore
+		f.Undone = last != nil && last.Phase == restore.RolledBack && last.Report.Checkpoint == j.Decision.Checkpoint
 	}
 	if k.latest != nil {
 		f.SameInstance = k.latest.Manifest.Instance.ID == k.record.Instance.ID
@@ -132,18 +166,26 @@ func (k *Keeper) find(ctx context.Context, mode Mode) (Found, error) {
 		saved, ok := k.desk()
 		f.SameCompositor = !ok || saved.Same(now)
 	}
-	places, err := zed.Find(k.site.Zed.Data, k.site.Zed.Config)
-	if err != nil {
-		return Found{}, err
-	}
-	f.Databases = places.Channel != ""
-	if _, err := os.Stat(places.ThreadsDB()); err == nil {
+	if f.Databases, err = k.databases(); err != nil {
+		// What cannot be read may be there, and is not replaced.
+		k.log.Warn("Zed's databases cannot be looked at", "error", err)
 		f.Databases = true
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return Found{}, fmt.Errorf("look at Zed's databases: %w", err)
 	}
-	f.ZedRunning = zedClosed(k.site) != nil
+	f.ZedRunning = errors.Is(zedClosed(k.site), checkpoint.ErrZedRunning)
 	return f, nil
+}
+
+// databases reports whether a database of Zed is there.
+func (k *Keeper) databases() (bool, error) {
+	places, err := zed.Find(k.site.Zed.Data, k.site.Zed.Config)
+	if err != nil || places.Channel != "" {
+		return true, err
+	}
+	_, err = os.Stat(places.ThreadsDB())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return true, err
 }
 
 // desk returns the compositor whose windows the latest checkpoint holds.
@@ -154,17 +196,17 @@ func (k *Keeper) desk() (checkpoint.Compositor, bool) {
 	return k.latest.Manifest.Components.Layout.Compositor, true
 }
 
-// target returns the checkpoint that a start restores: the one that mode
-// names, else what "latest" means for a restore.
-func (k *Keeper) target(mode Mode) (checkpoint.ID, error) {
+// targets returns the checkpoints that a start restores files, and windows with
+// layout, from: the one that mode names, else what "latest" means for them.
+func (k *Keeper) targets(mode Mode) (files, desk checkpoint.ID, err error) {
 	if mode != Auto && mode != Wait && mode != Never {
-		return checkpoint.ID(mode), nil
+		return checkpoint.ID(mode), checkpoint.ID(mode), nil
 	}
 	j, err := restore.Load(k.dir)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return j.Target(k.entry.ID), nil
+	return j.FilesTarget(k.entry.ID), j.Target(k.entry.ID), nil
 }
 
 // decide journals a start decision.

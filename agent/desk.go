@@ -16,6 +16,9 @@ const (
 	deskPoll = 2 * time.Second
 	// deskSearch is how often a compositor is looked for while there is none.
 	deskSearch = time.Second
+	// deskTries is how often the windows of a new life of the compositor are
+	// tried to be restored before it is captured as it is.
+	deskTries = 3
 )
 
 // deskState is what the loop knows of the desktop.
@@ -25,6 +28,8 @@ type deskState struct {
 	// wanted: the next life of a compositor gets the windows of target.
 	wanted bool
 	target checkpoint.ID
+	// tries is how often that failed before it began.
+	tries int
 }
 
 // watchDesk signals deskSeen when the desktop may have changed or the
@@ -101,15 +106,20 @@ func (a *Agent) tendDesk(ctx context.Context) {
 		}
 		a.log.Info("restoring windows", "id", target, "compositor", now.PID)
 		q := restore.Request{Selector: string(target), Checkpoint: target, Only: []string{checkpoint.NameWindows, checkpoint.NameLayout}}
-		if err := a.restore(ctx, q); err != nil {
-			a.log.Error("windows were not restored; their checkpoint is kept", "id", target, "error", err)
-		}
+		err := a.restore(ctx, q)
 		a.state(rpc.SessionRunning)
+		if err != nil {
+			a.desk.tries++
+			a.log.Error("windows were not restored", "id", target, "try", a.desk.tries, "error", err)
+			if a.desk.tries < deskTries {
+				return // not accepted: the checkpoints go on carrying what was saved
+			}
+		}
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	a.desk.accepted, a.desk.target = now, ""
+	a.desk.accepted, a.desk.target, a.desk.tries = now, "", 0
 	// From now on, another life of the compositor means that it crashed.
 	a.desk.wanted = a.mode != Never
 }

@@ -149,8 +149,9 @@ type Result struct {
 	// Its components are in the state they were found in now, and its new bytes
 	// are those of this request.
 	Entry checkpoint.Entry
-	// New: a checkpoint was committed.
-	New bool
+	// New: a checkpoint was committed. Repeated: an earlier request of the same
+	// id had done so, and nothing was captured now.
+	New, Repeated bool
 	// Confirmed: nothing had changed since Entry, and all was captured as well.
 	Confirmed bool
 	// Heads says more of the components' states.
@@ -160,7 +161,7 @@ type Result struct {
 // Checkpoint captures the session and commits what is new. It returns
 // checkpoint.ErrNothing when there is nothing to capture at all.
 func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
-	if done, ok, err := k.repeated(ctx, r); ok || err != nil {
+	if done, err := k.repeated(ctx, r); done.Repeated || err != nil {
 		return done, err
 	}
 	if err := k.guard(); err != nil {
@@ -205,21 +206,28 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 	if !result.New {
 		result.Entry.NewBytes = 0
 	}
-	if r.Pin {
-		result.Entry.Pinned = true
-		err = k.repo.Pin(ctx, k.entry.ID)
-	}
+	err = k.pin(ctx, r, &result.Entry)
+	k.entry.Pinned = result.Entry.Pinned
 	return result, err
 }
 
-// repeated finds the checkpoint that an earlier request of the same id made.
-func (k *Keeper) repeated(ctx context.Context, r Request) (Result, bool, error) {
+func (k *Keeper) pin(ctx context.Context, r Request, e *checkpoint.Entry) error {
+	if !r.Pin || e.Pinned {
+		return nil
+	}
+	e.Pinned = true
+	return k.repo.Pin(ctx, e.ID)
+}
+
+// repeated finds the checkpoint that an earlier request of the same id made,
+// and pins it if a crash came in between.
+func (k *Keeper) repeated(ctx context.Context, r Request) (Result, error) {
 	if r.RequestID == "" {
-		return Result{}, false, nil
+		return Result{}, nil
 	}
 	entries, _, err := k.repo.List(ctx)
 	if err != nil {
-		return Result{}, false, err
+		return Result{}, err
 	}
 	for _, e := range entries {
 		if e.RequestID != r.RequestID {
@@ -227,14 +235,15 @@ func (k *Keeper) repeated(ctx context.Context, r Request) (Result, bool, error) 
 		}
 		m, _, err := k.repo.Load(ctx, e.ID)
 		if err != nil {
-			return Result{}, false, err
+			return Result{}, err
 		}
 		if m.RequestDigest != r.digest() {
-			return Result{}, false, fmt.Errorf("request %q: %w (it made checkpoint %s)", r.RequestID, checkpoint.ErrRequestReused, e.ID)
+			return Result{}, fmt.Errorf("request %q: %w (it made checkpoint %s)", r.RequestID, checkpoint.ErrRequestReused, e.ID)
 		}
-		return Result{Entry: e, New: true, Heads: heads(&m.Components)}, true, nil
+		err = k.pin(ctx, r, &e)
+		return Result{Entry: e, Repeated: true, Heads: heads(&m.Components)}, err
 	}
-	return Result{}, false, nil
+	return Result{}, nil
 }
 
 // source looks again where everything is: Zed's channel and the compositor may

@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +21,7 @@ const maxViews = 4
 // restoreView is a restore as its watchers see it: all its events, from the
 // first.
 type restoreView struct {
-	requestID string
+	requestID, digest string // digest is restore.Request.Digest
 
 	mu     sync.Mutex
 	events []restore.Event
@@ -28,8 +30,8 @@ type restoreView struct {
 	more   chan struct{} // closed and replaced when something is added
 }
 
-func newRestoreView(requestID string) *restoreView {
-	return &restoreView{requestID: requestID, more: make(chan struct{})}
+func newRestoreView(requestID, digest string) *restoreView {
+	return &restoreView{requestID: requestID, digest: digest, more: make(chan struct{})}
 }
 
 func (v *restoreView) add(e restore.Event) {
@@ -45,6 +47,12 @@ func (v *restoreView) end(err error) {
 	defer v.mu.Unlock()
 	v.ended, v.err = true, err
 	v.wake()
+}
+
+func (v *restoreView) hasEnded() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.ended
 }
 
 func (v *restoreView) wake() {
@@ -91,7 +99,10 @@ func (v *restoreView) all(ctx context.Context) iter.Seq2[restore.Event, error] {
 
 // Restore is part of rpc.Backend.
 func (a *Agent) Restore(ctx context.Context, r rpc.RestoreRequest) (iter.Seq2[restore.Event, error], error) {
-	v, isNew, err := a.attach(r.RequestID)
+	if r.RequestID == "" {
+		r.RequestID = rand.Text() // told by the first event, so that anyone can attach again
+	}
+	v, isNew, err := a.attach(r.RequestID, asked(r).Digest())
 	if err != nil {
 		return nil, err
 	}
@@ -113,106 +124,130 @@ func (a *Agent) Restore(ctx context.Context, r rpc.RestoreRequest) (iter.Seq2[re
 
 // attach returns the view of a restore that runs or has run, or a new one. One
 // restore at a time: while one runs, another is checkpoint.ErrBusy.
-func (a *Agent) attach(requestID string) (*restoreView, bool, error) {
+func (a *Agent) attach(requestID, digest string) (*restoreView, bool, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, v := range a.views {
-		if requestID != "" && v.requestID == requestID {
+		switch {
+		case requestID == "" || v.requestID != requestID:
+		case v.digest != digest:
+			return nil, false, fmt.Errorf("%w: %q", checkpoint.ErrRequestReused, requestID)
+		default:
 			return v, false, nil
 		}
 	}
-	if n := len(a.views); n > 0 {
-		last := a.views[n-1]
-		last.mu.Lock()
-		ended := last.ended
-		last.mu.Unlock()
-		if !ended {
-			return nil, false, fmt.Errorf("%w: a restore is running (request %q)", checkpoint.ErrBusy, last.requestID)
+	for _, v := range a.views {
+		if !v.hasEnded() {
+			return nil, false, fmt.Errorf("%w: a restore is running (request %q)", checkpoint.ErrBusy, v.requestID)
 		}
 	}
-	v := newRestoreView(requestID)
+	v := newRestoreView(requestID, digest)
+	a.addView(v)
+	return v, true, nil
+}
+
+// ownView returns the view of a restore that the loop runs by itself. One that
+// was asked for meanwhile waits for the loop: it must not keep the agent from
+// restoring, or what is to be restored would be captured over.
+func (a *Agent) ownView(requestID, digest string) *restoreView {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v := newRestoreView(requestID, digest)
+	a.addView(v)
+	return v
+}
+
+func (a *Agent) addView(v *restoreView) {
 	a.views = append(a.views, v)
 	if over := len(a.views) - maxViews; over > 0 {
 		a.views = a.views[over:]
 	}
-	return v, true, nil
 }
 
 // restoreRequest runs a restore that was asked for, in the loop.
 func (a *Agent) restoreRequest(ctx context.Context, r rpc.RestoreRequest, v *restoreView) {
 	before := a.shown()
 	q, err := NewRequest(ctx, a.k.dir, a.k.repo, r)
-	if err == nil {
-		err = a.runRestore(ctx, q, v)
-	} else {
+	if err != nil {
 		v.end(err)
-	}
-	if err == nil && !a.decided {
-		a.decidedBy(ctx, q)
+	} else if report, err := a.runRestore(ctx, q, v); err == nil && !a.decided {
+		a.decidedBy(ctx, report)
 	}
 	a.state(before)
 }
 
 // decidedBy makes a restore that the orchestrator asked for the start decision.
-func (a *Agent) decidedBy(ctx context.Context, q restore.Request) {
+func (a *Agent) decidedBy(ctx context.Context, report *restore.Report) {
 	d := Decision{Files: restore.ChoiceRestore, Desk: restore.ChoiceRestore, Reason: "restored on request"}
-	if err := a.k.decide(d, q.Checkpoint); err != nil {
+	if err := a.k.decide(d, report.Checkpoint); err != nil {
 		a.log.Error("start decision not journaled", "error", err)
 	}
 	a.decided = true
-	// Its windows were restored or reported; the compositor is accepted as it is.
-	if _, now, err := a.k.compositor(ctx); err == nil {
-		a.desk.accepted = now
+	// Windows that were not asked for yet, or had no compositor to come back to,
+	// are still to come.
+	a.desk.wanted, a.desk.target = true, report.Checkpoint
+	if _, now, err := a.k.compositor(ctx); err == nil && triedDesk(report) {
+		a.desk.accepted, a.desk.target = now, ""
 	}
-	a.desk.wanted = true
+}
+
+// triedDesk reports whether a restore has acted on the desktop.
+func triedDesk(r *restore.Report) bool {
+	return slices.ContainsFunc(r.Components, func(c restore.ComponentReport) bool {
+		return (c.Component == checkpoint.NameWindows || c.Component == checkpoint.NameLayout) && c.Result != restore.Skipped
+	})
 }
 
 // restore runs a restore of the agent's own, in the loop.
 func (a *Agent) restore(ctx context.Context, q restore.Request) error {
-	v, _, err := a.attach("")
-	if err != nil {
-		return err
-	}
 	entries, _, err := a.k.repo.List(ctx)
 	if err != nil {
-		v.end(err)
 		return err
 	}
 	q.Older, q.Latest, q.Wait = restore.Candidates(entries, q.Checkpoint), a.k.entry.ID, a.o.StartTimeout
-	return a.runRestore(ctx, q, v)
+	_, err = a.runRestore(ctx, q, a.ownView("", ""))
+	return err
 }
 
-// runRestore runs a restore and shows it in v and the status.
-func (a *Agent) runRestore(ctx context.Context, q restore.Request, v *restoreView) error {
-	a.mu.Lock()
-	a.view.Restore = &rpc.RestoreSummary{RequestID: q.ID, Checkpoint: q.Checkpoint, Phase: restore.Planned}
-	a.mu.Unlock()
-	a.state(rpc.SessionRestoring)
+// runRestore runs a restore and shows it in v and the status. One that was
+// rolled back is an error.
+func (a *Agent) runRestore(ctx context.Context, q restore.Request, v *restoreView) (*restore.Report, error) {
+	a.restoring(q.ID, q.Checkpoint)
 	start := time.Now()
-	report, err := a.k.restorer(a.shows(v)).Run(ctx, q)
+	var report *restore.Report
+	err := a.k.finish(ctx)
+	if err == nil {
+		report, err = a.k.restorer(a.shows(v)).Run(ctx, q)
+	}
 	v.end(err)
 	if err != nil {
-		return err
+		return report, err
 	}
 	a.log.Info("restore ended", "id", q.Checkpoint, "outcome", report.Outcome, "ms", time.Since(start).Milliseconds())
 	if report.Outcome == restore.RolledBack {
-		return errors.New(report.Error)
+		return report, errors.New(report.Error)
 	}
-	return nil
+	return report, nil
 }
 
 // resume goes on with the windows of a restore that a crash of the agent
-// interrupted.
-func (a *Agent) resume(ctx context.Context) {
-	a.state(rpc.SessionRestoring)
-	v, _, err := a.attach("")
-	if err == nil {
-		_, err = a.k.restorer(a.shows(v)).Resume(ctx)
-		v.end(err)
-	}
+// interrupted. Who asked for it can attach again.
+func (a *Agent) resume(ctx context.Context, rec restore.Recovery) {
+	a.restoring(rec.Report.RequestID, rec.Report.Checkpoint)
+	v := a.ownView(rec.Report.RequestID, rec.Digest)
+	_, err := a.k.restorer(a.shows(v)).Resume(ctx)
+	v.end(err)
 	if err != nil {
 		a.log.Error("windows of an earlier restore are not back", "error", err)
 	}
+}
+
+// restoring shows in the status that a restore begins.
+func (a *Agent) restoring(requestID string, id checkpoint.ID) {
+	a.mu.Lock()
+	a.view.Restore = &rpc.RestoreSummary{RequestID: requestID, Checkpoint: id, Phase: restore.Planned}
+	a.mu.Unlock()
+	a.state(rpc.SessionRestoring)
 }
 
 // shows returns what takes the events of a restore to its view, the status and
@@ -246,8 +281,13 @@ func (a *Agent) DeclineRestore(ctx context.Context, reason string) (checkpoint.I
 }
 
 func (a *Agent) decline(ctx context.Context, reason string) (checkpoint.ID, error) {
-	id, err := a.k.Decline(reason)
+	id, err := a.k.Decline(ctx, reason)
 	if err != nil {
+		return "", err
+	}
+	// Also when there was nothing to decline: a restart must not wait again.
+	d := Decision{Files: restore.ChoiceDeclined, Desk: restore.ChoiceDeclined, Reason: reason}
+	if err := a.k.decideOnce(d, ""); err != nil {
 		return "", err
 	}
 	a.decided = true

@@ -37,6 +37,9 @@ func (k *Keeper) expired(ctx context.Context, inUse []checkpoint.ID) ([]checkpoi
 	if j.Decision != nil {
 		keep = append(keep, j.Decision.Checkpoint) // its windows may be yet to come
 	}
+	if j.Restore != nil && !j.Restore.Phase.Ended() {
+		keep = append(keep, j.Restore.Desk) // it may be an older one than was asked for
+	}
 	if k.latest != nil {
 		keep = append(keep, k.latest.Manifest.ID)
 	}

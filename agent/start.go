@@ -40,6 +40,9 @@ type Found struct {
 	Committed bool
 	// Decided is the start decision already made in this instance, if one was.
 	Decided *restore.Decision
+	// Undone: what was decided to be restored is not, since its restore was cut
+	// off and everything left as it was.
+	Undone bool
 	// SameInstance: the latest checkpoint was taken in this instance.
 	SameInstance bool
 	// SameCompositor: the Sway of the latest checkpoint is the one that answers.
@@ -89,7 +92,10 @@ func Decide(f Found) Decision {
 // files are the session's own, and so is the desktop if Sway lived on.
 func restarted(f Found) Decision {
 	d := Decision{Files: restore.ChoiceKeep, Desk: restore.ChoiceKeep, Reason: "the agent was restarted"}
-	if !f.SameCompositor {
+	switch {
+	case f.Undone && f.Decided.Files == restore.ChoiceRestore && !f.Databases && !f.ZedRunning:
+		d.Files, d.Desk, d.Reason = restore.ChoiceRestore, f.Decided.Desk, "the agent was restarted, and its restore had been cut off"
+	case !f.SameCompositor:
 		d.Desk, d.Reason = restore.ChoiceRestore, "the agent was restarted, and Sway is another one or not there yet"
 	}
 	return d

@@ -12,6 +12,7 @@ func TestDecide(t *testing.T) {
 	const keep, nothing, never, declined, bring = restore.ChoiceKeep, restore.ChoiceNothing, restore.ChoiceNever, restore.ChoiceDeclined, restore.ChoiceRestore
 	id := agent.Mode("20261123T101500.123Z-3f9a1c2e")
 	decided := &restore.Decision{Files: bring, Desk: bring}
+	kept := &restore.Decision{Files: keep, Desk: bring}
 	for _, tc := range []struct {
 		name        string
 		found       agent.Found
@@ -27,6 +28,10 @@ func TestDecide(t *testing.T) {
 		{"the agent was restarted, Zed's files are gone", agent.Found{Mode: agent.Auto, Committed: true, SameInstance: true, SameCompositor: true}, false, keep, keep},
 		{"agent and Sway were restarted", agent.Found{Mode: agent.Auto, Committed: true, SameInstance: true, Databases: true}, false, keep, bring},
 		{"restarted after a restore, before its first checkpoint", agent.Found{Mode: agent.Auto, Committed: true, Decided: decided, SameCompositor: true}, false, keep, keep},
+		{"restarted, its restore cut off", agent.Found{Mode: agent.Auto, Committed: true, Decided: decided, Undone: true}, false, bring, bring},
+		{"the same after a wait", agent.Found{Mode: agent.Wait, Committed: true, Decided: decided, Undone: true}, false, bring, bring},
+		{"cut off, and Zed has begun afresh", agent.Found{Mode: agent.Auto, Committed: true, Decided: decided, Undone: true, Databases: true}, false, keep, bring},
+		{"of windows only", agent.Found{Mode: agent.Auto, Committed: true, Decided: kept, Undone: true, SameCompositor: true}, false, keep, keep},
 		{"asked to wait, and restarted after the wait", agent.Found{Mode: agent.Wait, Committed: true, Decided: decided, SameCompositor: true}, false, keep, keep},
 		{"asked for one, and restarted after it", agent.Found{Mode: id, Committed: true, Decided: decided, SameCompositor: true}, false, keep, keep},
 		{"asked for one", agent.Found{Mode: id, Committed: true, Databases: true}, false, bring, bring},

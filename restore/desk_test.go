@@ -15,13 +15,14 @@ import (
 // script is a Desk that says what it is told to.
 type script struct {
 	windows, layout       []restore.Item
+	planErr               error
 	windowsErr, layoutErr error
 	asked                 []string
 	desktop               restore.Desktop
 }
 
 func (d *script) Plan(context.Context, restore.Desktop) ([]restore.WindowPlan, error) {
-	return []restore.WindowPlan{{Leaf: "w1", Action: restore.ActionLaunch}}, nil
+	return []restore.WindowPlan{{Leaf: "w1", Action: restore.ActionLaunch}}, d.planErr
 }
 
 func (d *script) Windows(_ context.Context, desktop restore.Desktop, report func(restore.Item)) error {
@@ -94,6 +95,11 @@ func TestDesk(t *testing.T) {
 			restore.Request{},
 			"windows layout", restore.Restored, restore.Failed, restore.Degraded, true,
 		},
+		{
+			"it could not be planned", &script{windows: both, planErr: errors.New("the desktop does not come to rest")},
+			restore.Request{},
+			"windows layout", restore.Restored, restore.Restored, restore.Done, false,
+		},
 		{"windows only", &script{windows: both}, restore.Request{Scope: restore.ScopeWindows}, "windows", restore.Restored, "", restore.Done, false},
 		{"layout only", &script{}, restore.Request{Scope: restore.ScopeLayout}, "layout", "", restore.Restored, restore.Done, false},
 		{"files only", &script{}, restore.Request{Scope: restore.ScopeFiles}, "", "", "", restore.Done, false},
@@ -124,6 +130,33 @@ func TestDesk(t *testing.T) {
 				t.Errorf("protected: %v, want %v", got, c.protected)
 			}
 		})
+	}
+}
+
+// TestFilesAreNotHeldBackByWindows: a restore of windows that failed keeps its
+// checkpoint for the next of windows, but files that were checkpointed since
+// are newer.
+func TestFilesAreNotHeldBackByWindows(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		q     restore.Request
+		files checkpoint.ID
+	}{
+		{restore.Request{Only: []string{checkpoint.NameWindows, checkpoint.NameLayout}}, idOld},
+		{restore.Request{}, idNew},
+	} {
+		s := newSession(t)
+		r := s.restorer(withDesk(s))
+		r.Desk = &script{}
+		c.q.Checkpoint = idNew
+		run(t, r, c.q)
+		j, err := restore.Load(s.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := j.FilesTarget(idOld); got != c.files || j.Target(idOld) != idNew {
+			t.Errorf("after %v: files of %s, want %s; windows of %s", c.q.Only, got, c.files, j.Target(idOld))
+		}
 	}
 }
 

@@ -78,6 +78,9 @@ type Protected struct {
 	// Restore is the id of the restore that failed.
 	Restore string    `json:"restore"`
 	Since   time.Time `json:"since"`
+	// DeskOnly: that restore was of windows or layout only. Files that were
+	// checkpointed since are newer, and not to be replaced for its sake.
+	DeskOnly bool `json:"desk_only,omitempty"`
 }
 
 // Aside is what a restore moved aside.
@@ -253,6 +256,16 @@ func (j *Journal) Target(latest checkpoint.ID) checkpoint.ID {
 	return latest
 }
 
+// FilesTarget is Target for files alone.
+func (j *Journal) FilesTarget(latest checkpoint.ID) checkpoint.ID {
+	for _, p := range slices.Backward(j.Protected) {
+		if !p.DeskOnly {
+			return p.Checkpoint
+		}
+	}
+	return latest
+}
+
 // Kept returns the checkpoints that retention must not delete now: protected
 // ones, that of an unfinished restore, and one declined less than Keep ago.
 func (j *Journal) Kept(now time.Time) []checkpoint.ID {
@@ -270,11 +283,12 @@ func (j *Journal) Kept(now time.Time) []checkpoint.ID {
 	return ids
 }
 
-// begin records a restore that starts. Its checkpoint is protected from here
-// until it has ended well, however it ends.
-func (j *Journal) begin(r *Record, now time.Time) {
+// begin records a restore of the selected components that starts. Its
+// checkpoint is protected from here until it has ended well, however it ends.
+func (j *Journal) begin(r *Record, selected []string, now time.Time) {
 	j.Restore = r
-	j.Protected = append(j.Protected, Protected{Checkpoint: r.Report.Checkpoint, Restore: r.ID, Since: now})
+	files := slices.ContainsFunc(selected, func(name string) bool { return phases[name] == ScopeFiles })
+	j.Protected = append(j.Protected, Protected{Checkpoint: r.Report.Checkpoint, Restore: r.ID, Since: now, DeskOnly: !files})
 	if over := len(j.Protected) - maxProtected; over > 0 {
 		j.Protected = slices.Delete(j.Protected, 0, over)
 	}

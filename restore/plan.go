@@ -235,7 +235,7 @@ func mapNeeded(what, path string, m Move) error {
 	if m.Now == "" {
 		return fmt.Errorf("%w: %s name %s, and this session has nothing in the place of %s; mount it there, or leave the component out with --only", ErrMapNeeded, what, path, m.Then)
 	}
-	return fmt.Errorf("%w: %s name %s, and %s is %s now: it needs --map %s=%s, or the same mount, or leave the component out with --only",
+	return fmt.Errorf("%w: %s name %s, and %s is %s now: mount it at the same place, or leave the component out with --only; rewriting the paths (--map %s=%s) is not built yet",
 		ErrMapNeeded, what, path, m.Then, m.Now, m.Then, m.Now)
 }
 
@@ -247,6 +247,16 @@ func (r *Restorer) Plan(ctx context.Context, q Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	p, m, err := r.planBest(ctx, q, selected)
+	if err != nil {
+		return nil, err
+	}
+	return p, r.planDesk(ctx, p, m, q)
+}
+
+// planBest plans, but for the windows, from the newest manifest that can be
+// read, which it returns.
+func (r *Restorer) planBest(ctx context.Context, q Request, selected []string) (*Plan, *checkpoint.Manifest, error) {
 	var damage []string
 	for _, id := range append([]checkpoint.ID{q.Checkpoint}, q.Older...) {
 		m, _, err := r.Source.Load(ctx, id)
@@ -255,11 +265,11 @@ func (r *Restorer) Plan(ctx context.Context, q Request) (*Plan, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		p, err := r.plan(ctx, m, selected)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		p.Warnings = append(p.Warnings, damage...)
 		p.Checkpoint = q.Checkpoint
@@ -269,9 +279,9 @@ func (r *Restorer) Plan(ctx context.Context, q Request) (*Plan, error) {
 		if q.Latest != q.Checkpoint {
 			p.Latest = q.Latest
 		}
-		return p, r.planDesk(ctx, p, m, q)
+		return p, m, nil
 	}
-	return nil, fmt.Errorf("%w: no checkpoint can be read: %s", checkpoint.ErrDamaged, strings.Join(damage, "; "))
+	return nil, nil, fmt.Errorf("%w: no checkpoint can be read: %s", checkpoint.ErrDamaged, strings.Join(damage, "; "))
 }
 
 // plan gathers the facts about one checkpoint.

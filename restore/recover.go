@@ -17,6 +17,8 @@ type Recovery struct {
 	Finished bool
 	// Pending means that windows or layout are still to come: Resume.
 	Pending bool
+	// Digest is the Request's.
+	Digest string
 }
 
 // Recover comes before anything else when a session is taken up: what a crash
@@ -50,7 +52,7 @@ func (r *Restorer) Recover(ctx context.Context) (Recovery, error) {
 		}
 		return Recovery{Report: rec.Report}, u.rolledBack("interrupted before its commit mark")
 	}
-	did := Recovery{Report: rec.Report, Finished: rec.Phase == Committed, Pending: len(rec.Pending) > 0}
+	did := Recovery{Report: rec.Report, Finished: rec.Phase == Committed, Pending: len(rec.Pending) > 0, Digest: rec.Digest}
 	if rec.Phase == Committed {
 		if rec.Set.Has(checkpoint.NameZed) {
 			if err := r.zedClosed(ctx); err != nil {

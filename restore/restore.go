@@ -177,8 +177,8 @@ func (q Request) selected() ([]string, error) {
 // whole reports whether q asks for everything.
 func (q Request) whole() bool { return (q.Scope == "" || q.Scope == ScopeAll) && len(q.Only) == 0 }
 
-// digest is what tells two requests with the same id apart.
-func (q Request) digest() string {
+// Digest is what tells two requests with the same id apart.
+func (q Request) Digest() string {
 	asked := q.Selector
 	if asked == "" {
 		asked = string(q.Checkpoint)

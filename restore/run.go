@@ -35,7 +35,7 @@ func (r *Restorer) Run(ctx context.Context, q Request) (*Report, error) {
 	if old := j.Restore; old != nil {
 		same := q.ID != "" && q.ID == old.Report.RequestID
 		switch {
-		case same && old.Digest != q.digest():
+		case same && old.Digest != q.Digest():
 			return nil, fmt.Errorf("%w: %q", checkpoint.ErrRequestReused, q.ID)
 		case !old.Phase.Ended():
 			return nil, fmt.Errorf("%w: that of %s is %s", ErrUnfinished, old.Report.Checkpoint, old.Phase)
@@ -43,7 +43,8 @@ func (r *Restorer) Run(ctx context.Context, q Request) (*Report, error) {
 			return r.replay(old.Report), nil
 		}
 	}
-	p, err := r.Plan(ctx, q)
+	// Without the desktop: what is wrong there refuses no files.
+	p, _, err := r.planBest(ctx, q, selected)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func (r *Restorer) Run(ctx context.Context, q Request) (*Report, error) {
 		return nil, err
 	}
 	u := &run{Restorer: r, journal: j}
-	if err := u.begin(q); err != nil {
+	if err := u.begin(q, selected); err != nil {
 		return nil, err
 	}
 	if err := u.files(ctx, q, selected); err != nil {
@@ -86,14 +87,14 @@ type run struct {
 func (u *run) record() *Record { return u.journal.Restore }
 func (u *run) report() *Report { return u.journal.Restore.Report }
 
-func (u *run) begin(q Request) error {
+func (u *run) begin(q Request, selected []string) error {
 	report := &Report{RequestID: q.ID, Checkpoint: q.Checkpoint, Start: u.now().UTC()}
 	if q.Latest != q.Checkpoint {
 		report.Latest = q.Latest
 	}
 	u.journal.begin(&Record{
-		ID: strings.ToLower(rand.Text()[:12]), Digest: q.digest(), Whole: q.whole(), Wait: q.wait(), Report: report,
-	}, report.Start)
+		ID: strings.ToLower(rand.Text()[:12]), Digest: q.Digest(), Whole: q.whole(), Wait: q.wait(), Report: report,
+	}, selected, report.Start)
 	u.started()
 	return u.reach(Planned)
 }

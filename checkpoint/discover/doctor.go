@@ -161,7 +161,7 @@ func (d *doctor) disk(dir string) {
 	level, detail := space(int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize, st.Ffree, st.Files)
 	f := Finding{Level: level, What: "disk", Detail: dir + ": " + detail}
 	if level != OK {
-		f.Remedy = "free space, or drop old checkpoints with helix-ckpt prune"
+		f.Remedy = "free space, or choose another directory with --dir"
 	}
 	d.findings = append(d.findings, f)
 }
@@ -199,7 +199,7 @@ func (d *doctor) owner(context.Context) {
 		return
 	}
 	if f := record.Fence; f != nil && record.Epoch < f.Epoch {
-		d.warn("owner", fmt.Sprintf("if this is the session's home again: helix-ckpt resume --epoch %d", f.Epoch+1),
+		d.warn("owner", fmt.Sprintf("if this is the session's home again: helix-ckpt run --epoch %d", f.Epoch+1),
 			"epoch %d is fenced by %d: this session was taken over elsewhere and nothing is written here", record.Epoch, f.Epoch)
 	}
 	if owner, held := session.Holder(dir); held {
@@ -241,7 +241,7 @@ func (d *doctor) runtime(context.Context) {
 		d.problem(what, "set XDG_RUNTIME_DIR to a directory of this user",
 			"%s is not a directory of uid %d", d.RuntimeDir, os.Getuid())
 	case info.Mode().Perm()&0o077 != 0:
-		d.warn(what, "chmod 0700 "+d.RuntimeDir, "%s has mode %04o: other users can reach the agent's socket", d.RuntimeDir, info.Mode().Perm())
+		d.warn(what, "chmod 0700 "+d.RuntimeDir, "%s has mode %04o: it should be open to its owner alone", d.RuntimeDir, info.Mode().Perm())
 	default:
 		d.ok(what, "%s (%s)", d.RuntimeDir, d.from("runtime-dir"))
 	}
@@ -319,7 +319,7 @@ func (d *doctor) agents(ctx context.Context) {
 	for _, s := range sources {
 		size += s.Size
 	}
-	d.ok(what, "%d files of agents, %d KiB", len(sources), size>>10)
+	d.ok(what, "files of agents: %d, %d KiB", len(sources), size>>10)
 }
 
 // oldest is before any helix-ckpt was built: a clock that shows less is not

@@ -18,11 +18,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The properties here start a process or two per check; -rapid.checks asks for
-// more.
+// The properties here start a process or two per check; RAPID_CHECKS or
+// -rapid.checks ask for more.
 func TestMain(m *testing.M) {
-	if err := flag.Set("rapid.checks", "25"); err != nil {
-		panic(err)
+	if os.Getenv("RAPID_CHECKS") == "" {
+		if err := flag.Set("rapid.checks", "25"); err != nil {
+			panic(err)
+		}
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -67,7 +67,7 @@ func Find(ctx context.Context, getenv func(string) string) (Socket, checkpoint.C
 		}
 	}
 	if len(tried) == 0 {
-		return "", checkpoint.Compositor{}, fmt.Errorf("%w: no Sway socket in $SWAYSOCK or $XDG_RUNTIME_DIR; is Sway running, for this user?",
+		return "", checkpoint.Compositor{}, fmt.Errorf("%w: no Sway socket of this user in $SWAYSOCK or $XDG_RUNTIME_DIR",
 			checkpoint.ErrNoCompositor)
 	}
 	return "", checkpoint.Compositor{}, fmt.Errorf("%w: no Sway answers: %w", checkpoint.ErrNoCompositor, errors.Join(tried...))

@@ -83,7 +83,7 @@ func (a *app) create(ctx context.Context, r rpc.CreateRequest) (rpc.Created, err
 		return made, nil
 	}
 	// By hand it is the user's will: what could have been restored is declined.
-	declined, err := o.keeper.Decline("checkpoint by hand")
+	declined, err := o.keeper.Decline(ctx, "checkpoint by hand")
 	if err != nil {
 		return rpc.Created{}, err
 	}

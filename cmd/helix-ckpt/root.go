@@ -53,7 +53,8 @@ and their layout) and brings it back after a crash or on another host.
 
 Run 'helix-ckpt run' beside the session; it does the rest. A SELECTOR is latest,
 latest~N, the start of an id, or an RFC 3339 time. Every flag has an environment
-variable: --zed-data-dir is HELIX_CKPT_ZED_DATA_DIR.
+variable: --zed-data-dir is HELIX_CKPT_ZED_DATA_DIR. 'helix-ckpt doctor' shows what is
+used, and why.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing to restore,
 5 damaged data, 6 refused (Zed runs, another owner), 7 deadline passed.`,
@@ -64,11 +65,11 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing to restor
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.find.Dir, "dir", "", "directory of the checkpoints (default: $WORKSPACE_DIR/.helix or /workspace/.helix)")
+	f.StringVar(&a.find.Dir, "dir", "", "directory of the checkpoints (default: .helix in the workspace)")
 	f.StringVar(&a.find.Session, "session", "", "session id (default: $HELIX_SESSION_ID or \"default\")")
-	f.StringVar(&a.find.Workspace, "workspace", "", "the session's workspace (default: $WORKSPACE_DIR or /workspace)")
-	f.StringVar(&a.find.ZedDataDir, "zed-data-dir", "", "Zed's data directory (default: ~/.local/share/zed)")
-	f.StringVar(&a.find.ZedConfigDir, "zed-config-dir", "", "Zed's configuration directory (default: ~/.config/zed)")
+	f.StringVar(&a.find.Workspace, "workspace", "", "the session's workspace (default: $WORKSPACE_DIR, /workspace or ~/work)")
+	f.StringVar(&a.find.ZedDataDir, "zed-data-dir", "", "Zed's data directory (default: $XDG_DATA_HOME/zed or ~/.local/share/zed)")
+	f.StringVar(&a.find.ZedConfigDir, "zed-config-dir", "", "Zed's configuration directory (default: $XDG_CONFIG_HOME/zed or ~/.config/zed)")
 	f.StringVar(&a.find.SwaySocket, "sway-socket", "", "Sway's IPC socket (default: the one that answers)")
 	f.StringVarP(&a.output, "output", "o", "table", "how to show results: table or json")
 	f.BoolVarP(&a.quiet, "errors-only", "q", false, "log errors only")

@@ -24,7 +24,7 @@ and on change, and a last one when it is told to stop (SIGTERM).`,
 				return err
 			}
 			if o.Interval <= 0 || o.Quiet < 0 || o.StartTimeout < 0 || o.StopTimeout < 0 {
-				return usage("--interval must be above 0, and no other duration below")
+				return usage("--interval must be above 0; --quiet, --start-timeout and --stop-timeout must not be below 0")
 			}
 			site, err := a.site()
 			if err != nil {

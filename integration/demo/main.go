@@ -371,9 +371,6 @@ func (d demo) compare(ctx context.Context, b *box, lost evidence) error {
 	if err := found.lookAtDesk(ctx, b); err != nil {
 		return err
 	}
-	if err := d.photograph(ctx, b, "after-"+b.name, "before"); err != nil {
-		return err
-	}
 	if err := found.lookAtFiles(ctx, b.home()); err != nil {
 		return err
 	}
@@ -382,6 +379,9 @@ func (d demo) compare(ctx context.Context, b *box, lost evidence) error {
 			d.tell.line("DIFFERENT: %s", line)
 		}
 		return fmt.Errorf("desktop %s is not what desktop A was: %d differences", b.name, len(wrong))
+	}
+	if err := d.photograph(ctx, b, "after-"+b.name, "before"); err != nil {
+		return err
 	}
 	d.tell.step("desktop %s equals A: the tree with its focus (swaymsg), every pixel of both workspaces (grim), %d files (sqlite3 .dump, sha256sum), new processes", b.name, len(lost.files))
 	return nil

@@ -177,8 +177,8 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// agent starts an agent and returns when it runs.
-func (r *rig) agent(args ...string) *agent {
+// launch starts an agent.
+func (r *rig) launch(args ...string) *agent {
 	r.t.Helper()
 	a := &agent{cmd: r.command(append([]string{"run"}, args...)...), log: &buffer{}, done: make(chan error, 1)}
 	a.cmd.Stderr = a.log
@@ -187,6 +187,13 @@ func (r *rig) agent(args ...string) *agent {
 	}
 	go func() { a.done <- a.cmd.Wait() }()
 	r.t.Cleanup(a.kill)
+	return a
+}
+
+// agent starts an agent and returns when it runs.
+func (r *rig) agent(args ...string) *agent {
+	r.t.Helper()
+	a := r.launch(args...)
 	r.await("the agent runs", func() bool {
 		out, _, code := r.try("status", "-o", "json", "-q")
 		var s struct {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,9 +40,13 @@ func TestCheckpointsOfALiveWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fresh, carried := judge(t, r, log, ids, func(id string) {
-		r.run("restore", id, "--phase=files", "--only=zed", "-q", "-o", "json")
-	})
+	var all []subject
+	for _, id := range ids {
+		s := subject{name: id, back: func() { r.run("restore", id, "--phase=files", "--only=zed", "-q", "-o", "json") }}
+		s.began, s.files = r.manifest(id)
+		all = append(all, s)
+	}
+	fresh, carried := judge(t, r, log, all)
 	t.Logf("writer: %s", summary)
 	t.Logf("fresh: %s", fresh)
 	t.Logf("carried, as of when they say: %s", carried)
@@ -61,32 +64,39 @@ func TestCheckpointsOfALiveWriter(t *testing.T) {
 	}
 }
 
-// judge restores each checkpoint and has sqlite3 read what came back. What was
+// subject is a checkpoint, or what is passed off as one, to be judged.
+type subject struct {
+	name  string
+	began time.Time
+	files []file
+	back  func() // puts what it holds in place
+}
+
+// judge brings each back and has sqlite3 read what is there then. What was
 // carried is judged as of the time it says.
-func judge(t *testing.T, r *rig, log zedwriter.Log, ids []string, restore func(id string)) (fresh, carried zedwriter.Tally) {
+func judge(t *testing.T, r *rig, log zedwriter.Log, all []subject) (fresh, carried zedwriter.Tally) {
 	t.Helper()
 	sum := func(to *zedwriter.Tally, one zedwriter.Tally) {
 		to.Cases, to.Exact, to.Failed = to.Cases+one.Cases, to.Exact+one.Exact, to.Failed+one.Failed
 		to.Problems = append(to.Problems, one.Problems...)
 	}
-	for _, id := range ids {
-		created, files := r.manifest(id)
-		restore(id)
+	for _, s := range all {
+		s.back()
 		for _, kind := range zedwriter.Kinds {
 			at := kind.Path(r.data)
-			c := zedwriter.Copy{Kind: kind, Began: created, Path: at}
-			of := stateOf(files, filepath.Base(at))
+			c := zedwriter.Copy{Kind: kind, Began: s.began, Path: at}
+			of := stateOf(s.files, filepath.Base(at))
 			switch of.State {
 			case "ok":
 				sum(&fresh, zedwriter.Judge(t.Context(), log, []zedwriter.Copy{c}))
 			case "carried":
 				var err error
 				if c.Began, err = time.Parse(time.RFC3339Nano, of.AsOf); err != nil {
-					t.Errorf("%s: carried, but as of when? %v", id, err)
+					t.Errorf("%s: carried, but as of when? %v", s.name, err)
 				}
 				sum(&carried, zedwriter.Judge(t.Context(), log, []zedwriter.Copy{c}))
 			default:
-				t.Errorf("%s: %s is %q", id, kind, of.State)
+				t.Errorf("%s: %s is %q", s.name, kind, of.State)
 			}
 		}
 	}
@@ -107,46 +117,54 @@ func stateOf(files []file, base string) file {
 func TestPlainCopiesFailTheJudge(t *testing.T) {
 	r := newRig(t)
 	w := r.writer(zedwriter.Config{})
-	a := r.agent("--interval=1h", "--quiet=1h")
-	c, err := r.checkpoint()
-	if err != nil {
-		t.Fatal(err)
-	}
 	copies := t.TempDir()
-	const n = 5 // each is torn more often than not
+	const n = 5 // what is in the WAL alone is in none of them
+	var all []subject
 	for i := range n {
+		s := subject{name: fmt.Sprint("cp ", i), began: time.Now()}
 		for _, kind := range zedwriter.Kinds {
+			s.files = append(s.files, file{Path: kind.Path(r.data), State: "ok"})
 			if err := exec.Command("cp", kind.Path(r.data), filepath.Join(copies, fmt.Sprint(kind, i))).Run(); err != nil {
 				t.Fatal(err)
 			}
 		}
+		s.back = func() {
+			for _, kind := range zedwriter.Kinds {
+				at := kind.Path(r.data)
+				for _, old := range []string{at, at + "-wal", at + "-shm", at + "-journal"} {
+					os.Remove(old) // it may not be there
+				}
+				if err := exec.Command("cp", filepath.Join(copies, fmt.Sprint(kind, i)), at).Run(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		all = append(all, s)
+		committed := r.committed(w)
+		r.await("the writer goes on", func() bool { return r.committed(w) > committed+10 })
 	}
 	if _, err := w.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	a.stop()
 	log, err := w.Log()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Each stands in for what a restore of that checkpoint would give.
-	next := 0
-	fresh, _ := judge(t, r, log, slices.Repeat([]string{c.ID}, n), func(string) {
-		for _, kind := range zedwriter.Kinds {
-			at := kind.Path(r.data)
-			for _, old := range []string{at, at + "-wal", at + "-shm", at + "-journal"} {
-				os.Remove(old) // it may not be there
-			}
-			if err := exec.Command("cp", filepath.Join(copies, fmt.Sprint(kind, next)), at).Run(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		next++
-	})
+	fresh, _ := judge(t, r, log, all)
 	t.Logf("copies made with cp: %s", fresh)
 	if fresh.Failed == 0 {
 		t.Errorf("the judge found nothing wrong with %d plain copies of each database", n)
 	}
+}
+
+// committed is how many transactions of db.sqlite the writer has logged.
+func (r *rig) committed(w *zedwriter.Process) int64 {
+	r.t.Helper()
+	log, err := w.Log()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return log.Committed(zedwriter.DB, time.Now())
 }
 
 // TestCostFollowsTheChange: an unchanged session writes nothing, and 20 changed

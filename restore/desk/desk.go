@@ -119,6 +119,9 @@ func (k *Desk) Windows(ctx context.Context, d restore.Desktop, report func(resto
 	// Subscribed before anything is launched, so that no window is missed.
 	events := watch(ctx, s)
 	v, err := k.look(ctx, s, d)
+	for errors.Is(err, sway.ErrUnsettled) && ctx.Err() == nil { // others start windows too
+		v, err = k.look(ctx, s, d)
+	}
 	if err != nil {
 		return err
 	}
