@@ -155,6 +155,8 @@ func (a *Agent) run(ctx context.Context) error {
 func (a *Agent) loop(ctx context.Context) {
 	a.state(rpc.SessionRunning)
 	a.tendDesk(ctx)
+	// Before the first look, or what changes during it would wait for the interval.
+	a.watcher.Watch(a.k.watchDirs())
 	a.checkpoint(ctx, "start")
 	for ctx.Err() == nil {
 		due, reason := a.sched.Next()

@@ -256,6 +256,7 @@ func TestARequestIsNoCapture(t *testing.T) {
 	a.kill()
 	r.agent("--interval=1h", "--quiet=2s")
 	c := r.client()
+	r.await("it has looked once", func() bool { return !r.confirmed().IsZero() })
 	before := len(r.list())
 	r.converse("d.jsonl")
 	r.await("the change is seen", func() bool {
