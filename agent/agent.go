@@ -63,6 +63,8 @@ type Agent struct {
 	watcher  *schedule.Watcher
 	deskSeen chan struct{}
 
+	retention retention
+
 	transfers transfers
 
 	mu   sync.Mutex // guards what follows
@@ -71,6 +73,9 @@ type Agent struct {
 	// problem is why the last one failed.
 	unsaved time.Time
 	problem string
+	// unpruned is why old checkpoints were not deleted, or what they take not
+	// freed.
+	unpruned string
 	// written is what status.json says of the components.
 	written map[string]checkpoint.State
 	views   []*restoreView // the newest last
@@ -119,7 +124,7 @@ func newAgent(k *Keeper, o Options) *Agent {
 	a := &Agent{
 		k: k, o: o, log: o.Log, jobs: make(chan job), ended: make(chan struct{}), mode: o.Restore, deskSeen: make(chan struct{}, 1),
 		sched:     schedule.Schedule{Interval: o.Interval, Quiet: o.Quiet},
-		transfers: newTransfers(k),
+		transfers: newTransfers(k), retention: retention{due: true},
 	}
 	a.view = rpc.Status{
 		Session: k.site.ID, State: rpc.SessionStarting, Instance: k.record.Instance.ID, AgentVersion: o.Version,
@@ -158,6 +163,7 @@ func (a *Agent) loop(ctx context.Context) {
 	// Before the first look, or what changes during it would wait for the interval.
 	a.watcher.Watch(a.k.watchDirs())
 	a.checkpoint(ctx, "start")
+	a.retain(ctx)
 	for ctx.Err() == nil {
 		due, reason := a.sched.Next()
 		timer := time.NewTimer(time.Until(due))
@@ -175,6 +181,7 @@ func (a *Agent) loop(ctx context.Context) {
 			a.perform(ctx, j)
 		}
 		timer.Stop()
+		a.retain(ctx)
 	}
 }
 
@@ -231,6 +238,7 @@ func (a *Agent) take(ctx context.Context, r Request) (Result, error) {
 	}
 	a.watcher.Watch(a.k.watchDirs())
 	if result.New {
+		a.retention.due = true
 		a.log.Info("checkpoint", "id", result.Entry.ID, "reason", r.Reason, "new_bytes", result.Entry.NewBytes, "ms", time.Since(start).Milliseconds())
 	}
 	return result, err

@@ -16,11 +16,8 @@ var _ rpc.Backend = (*Agent)(nil)
 
 // Create is part of rpc.Backend.
 func (a *Agent) Create(ctx context.Context, r rpc.CreateRequest) (rpc.Created, error) {
-	switch s := a.shown(); s {
-	case rpc.SessionStarting, rpc.SessionWaiting:
-		return rpc.Created{}, fmt.Errorf("%w: the agent is %s; restore, or decline it", checkpoint.ErrUndecided, s)
-	case rpc.SessionRestoring:
-		return rpc.Created{}, fmt.Errorf("%w: a restore is running", checkpoint.ErrBusy)
+	if err := a.ready(); err != nil {
+		return rpc.Created{}, err
 	}
 	var result Result
 	var err error
@@ -35,6 +32,17 @@ func (a *Agent) Create(ctx context.Context, r rpc.CreateRequest) (rpc.Created, e
 		return rpc.Created{}, submitErr
 	}
 	return rpc.Created{Entry: result.Entry, Confirmed: result.Confirmed}, err
+}
+
+// ready returns why the session must not be written to now.
+func (a *Agent) ready() error {
+	switch s := a.shown(); s {
+	case rpc.SessionStarting, rpc.SessionWaiting:
+		return fmt.Errorf("%w: the agent is %s; restore, or decline it", checkpoint.ErrUndecided, s)
+	case rpc.SessionRestoring:
+		return fmt.Errorf("%w: a restore is running", checkpoint.ErrBusy)
+	}
+	return nil
 }
 
 // List is part of rpc.Backend.
@@ -112,6 +120,9 @@ func (a *Agent) Status(context.Context) (rpc.Status, error) {
 	}
 	if a.problem != "" {
 		s.Problems = []string{a.problem}
+	}
+	if a.unpruned != "" {
+		s.Problems = append(s.Problems, a.unpruned)
 	}
 	if s.Restore != nil {
 		r := *s.Restore

@@ -32,7 +32,8 @@ type Components struct {
 	Files         *Files   `json:"files,omitempty"`
 
 	// Unsupported holds the version of every component that this program does
-	// not know. It is not restored, and said so; the others are.
+	// not know, by its version or its name. It is not restored, and said so; the
+	// others are. What it refers to is not known.
 	Unsupported map[string]int `json:"-"`
 }
 
@@ -178,15 +179,12 @@ func (c *Components) UnmarshalJSON(b []byte) error {
 	into := map[string]any{
 		NameZed: &c.Zed, NameConversations: &c.Conversations, NameWindows: &c.Windows, NameLayout: &c.Layout, NameFiles: &c.Files,
 	}
-	for _, name := range slices.Sorted(maps.Keys(into)) {
-		if raw[name] == nil {
-			continue
-		}
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		var head Head
-		if err := json.Unmarshal(raw[name], &head); err != nil {
+		if err := json.Unmarshal(raw[name], &head); err != nil && into[name] != nil {
 			return fmt.Errorf("component %s: %w", name, err)
 		}
-		if head.V != ComponentVersion {
+		if head.V != ComponentVersion || into[name] == nil {
 			if c.Unsupported == nil {
 				c.Unsupported = map[string]int{}
 			}

@@ -33,6 +33,9 @@ var (
 	ErrInvalid = errors.New("invalid argument")
 	// ErrBusy: another restore or import of this session is running.
 	ErrBusy = errors.New("session is busy")
+	// ErrProtected: the checkpoint must not be deleted: it is the only good one,
+	// or a restore still needs it.
+	ErrProtected = errors.New("checkpoint is protected")
 	// ErrOtherSession: a checkpoint or archive is of another session.
 	ErrOtherSession = errors.New("of another session")
 	// ErrRequestReused: the request id was used before with other arguments.

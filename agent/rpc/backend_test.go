@@ -28,12 +28,14 @@ type memory struct {
 	status    Status
 	created   Created
 	declined  checkpoint.ID
+	pruned    Pruned
 
 	// fail, when set, is what every method returns.
 	fail error
 	// asked is the last request of each kind.
 	askedCreate  CreateRequest
 	askedRestore RestoreRequest
+	askedDryRun  bool
 	// block, when set, holds Create until its context ends.
 	block chan struct{}
 	// panics makes Status panic.
@@ -74,6 +76,37 @@ func (m *memory) Get(_ context.Context, selector string) (Found, error) {
 	}
 	e, err := checkpoint.Select(m.entries, selector)
 	return Found{e, m.manifests[e.ID]}, err
+}
+
+func (m *memory) Pin(_ context.Context, selector string, pinned bool) (checkpoint.Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return checkpoint.Entry{}, m.fail
+	}
+	e, err := checkpoint.Select(m.entries, selector)
+	e.Pinned = pinned
+	return e, err
+}
+
+func (m *memory) Delete(_ context.Context, id checkpoint.ID) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return 0, m.fail
+	}
+	at := slices.IndexFunc(m.entries, func(e checkpoint.Entry) bool { return e.ID == id })
+	if at < 0 {
+		return 0, checkpoint.ErrNotFound
+	}
+	freed := m.entries[at].NewBytes
+	m.entries = slices.Delete(m.entries, at, at+1)
+	return freed, nil
+}
+
+func (m *memory) Prune(_ context.Context, dryRun bool) (Pruned, error) {
+	m.askedDryRun = dryRun
+	return m.pruned, m.fail
 }
 
 func (m *memory) Files(_ context.Context, _ *checkpoint.Manifest, component string) iter.Seq2[checkpoint.File, error] {

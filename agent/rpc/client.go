@@ -66,6 +66,34 @@ func (c *Client) Create(ctx context.Context, r CreateRequest) (Created, error) {
 	return Created{Entry: entry(out.GetCheckpoint()), Confirmed: out.GetConfirmed(), Declined: checkpoint.ID(out.GetDeclinedId())}, nil
 }
 
+// Pin is Backend.Pin.
+func (c *Client) Pin(ctx context.Context, selector string, pinned bool) (checkpoint.Entry, error) {
+	out, err := c.checkpoints.UpdateCheckpoint(ctx, &ckptv1.UpdateCheckpointRequest{Selector: selector, Pinned: pinned})
+	if err != nil {
+		return checkpoint.Entry{}, err
+	}
+	return entry(out.GetCheckpoint()), nil
+}
+
+// Delete is Backend.Delete.
+func (c *Client) Delete(ctx context.Context, id checkpoint.ID) (int64, error) {
+	out, err := c.checkpoints.DeleteCheckpoint(ctx, &ckptv1.DeleteCheckpointRequest{Id: string(id)})
+	return out.GetFreedBytes(), err
+}
+
+// Prune is Backend.Prune.
+func (c *Client) Prune(ctx context.Context, dryRun bool) (Pruned, error) {
+	out, err := c.checkpoints.PruneCheckpoints(ctx, &ckptv1.PruneCheckpointsRequest{DryRun: dryRun})
+	if err != nil {
+		return Pruned{}, err
+	}
+	p := Pruned{Count: int(out.GetDeleted()), Kept: int(out.GetKept()), FreedBytes: out.GetFreedBytes(), Blocked: out.GetBlocked()}
+	for _, id := range out.GetDeletedIds() {
+		p.Deleted = append(p.Deleted, checkpoint.ID(id))
+	}
+	return p, nil
+}
+
 // Import sends the archive that h describes and returns its checkpoint. It
 // resumes where an earlier import of the same archive broke off.
 func (c *Client) Import(ctx context.Context, h ImportHeader, archive io.ReaderAt) (checkpoint.Entry, error) {

@@ -53,6 +53,7 @@ func rules() []rule {
 		{checkpoint.ErrUndecided, codes.FailedPrecondition, ckptv1.ErrorReason_ERROR_REASON_UNDECIDED, time.Second},
 		{checkpoint.ErrNoCompositor, codes.FailedPrecondition, ckptv1.ErrorReason_ERROR_REASON_NO_COMPOSITOR, 2 * time.Second},
 		{checkpoint.ErrZedRunning, codes.FailedPrecondition, ckptv1.ErrorReason_ERROR_REASON_ZED_RUNNING, 0},
+		{checkpoint.ErrProtected, codes.FailedPrecondition, ckptv1.ErrorReason_ERROR_REASON_PROTECTED, 0},
 		{checkpoint.ErrOtherSession, codes.FailedPrecondition, ckptv1.ErrorReason_ERROR_REASON_OTHER_SESSION, 0},
 		{checkpoint.ErrNoSpace, codes.ResourceExhausted, ckptv1.ErrorReason_ERROR_REASON_NO_SPACE, 0},
 		{ErrTooLarge, codes.ResourceExhausted, ckptv1.ErrorReason_ERROR_REASON_TOO_LARGE, 0},

@@ -44,6 +44,13 @@ type Backend interface {
 	Files(ctx context.Context, m *checkpoint.Manifest, component string) iter.Seq2[checkpoint.File, error]
 	// Threads yields the threads of m, in stored order.
 	Threads(ctx context.Context, m *checkpoint.Manifest) iter.Seq2[checkpoint.Thread, error]
+	// Pin pins the checkpoint that selector means, or removes its pin.
+	Pin(ctx context.Context, selector string, pinned bool) (checkpoint.Entry, error)
+	// Delete deletes a checkpoint, and returns how many bytes that has freed.
+	// checkpoint.ErrProtected is one that must stay.
+	Delete(ctx context.Context, id checkpoint.ID) (int64, error)
+	// Prune applies the retention rules, or with dryRun says what they would do.
+	Prune(ctx context.Context, dryRun bool) (Pruned, error)
 	// Export opens the archive of the checkpoint that selector means, at offset.
 	// An offset beyond its end is checkpoint.ErrInvalid.
 	Export(ctx context.Context, selector string, offset int64) (Archive, error)
@@ -83,6 +90,18 @@ type Created struct {
 type Found struct {
 	Entry    checkpoint.Entry
 	Manifest *checkpoint.Manifest
+}
+
+// Pruned is what retention deleted, or would delete.
+type Pruned struct {
+	// Deleted are checkpoints, newest first, at most 1000 of Count.
+	Deleted []checkpoint.ID
+	Count   int
+	// Kept is how many are left.
+	Kept       int
+	FreedBytes int64
+	// Blocked says in sentences for people why nothing but manifests was deleted.
+	Blocked []string
 }
 
 // Archive is an export, read from the offset asked for.

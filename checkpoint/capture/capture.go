@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -132,6 +133,17 @@ type Capturer struct {
 // Forget drops what the Capturer remembers: to be called when what it captured
 // was not committed, since its content may be in no repository.
 func (c *Capturer) Forget() { c.seen = nil }
+
+// Keep drops what the Capturer remembers and p does not hold: to be called
+// before the repository is pruned, which keeps p. What was captured and found to
+// be nothing new may stand in an older checkpoint only.
+func (c *Capturer) Keep(p *Previous) {
+	maps.DeleteFunc(c.seen, func(_ string, db database) bool {
+		return p == nil || !slices.ContainsFunc(p.Files[checkpoint.NameZed], func(f checkpoint.File) bool {
+			return f.SHA256 == db.file.SHA256
+		})
+	})
+}
 
 // Captured is what Capture read.
 type Captured struct {

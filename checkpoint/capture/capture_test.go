@@ -89,6 +89,22 @@ func TestAFailedCommitIsForgotten(t *testing.T) {
 	s.take() // whose commit checks that every content is there
 }
 
+// What is in the latest checkpoint is remembered when the repository is pruned;
+// what is in an older one only is read again.
+func TestOnlyWhatIsKeptIsRemembered(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.take()
+	s.capturer.Keep(s.prev)
+	if got := s.take(); got.puts != 0 {
+		t.Errorf("%d contents read, though all are in the latest", got.puts)
+	}
+	s.capturer.Keep(&capture.Previous{Manifest: s.prev.Manifest})
+	if got := s.take(); got.puts != 2 {
+		t.Errorf("%d contents read, want 2", got.puts)
+	}
+}
+
 // failingStore fails as a full disk does.
 type failingStore struct {
 	capture.Store

@@ -24,7 +24,7 @@ import (
 
 // step is one effect on the disk.
 type step struct {
-	op   string // create, write, sync, rename, remove, mkdir, syncdir, acknowledge
+	op   string // create, write, sync, rename, remove, mkdir, syncdir, acknowledge, drop
 	name string
 	to   string
 	data []byte
@@ -234,6 +234,9 @@ func cut(t *testing.T, root string, steps []step) (cases int, loss error) {
 	for i, s := range steps {
 		if s.op == "acknowledge" {
 			acknowledged = append(acknowledged, checkpoint.ID(s.name))
+		}
+		if s.op == "drop" {
+			acknowledged = slices.DeleteFunc(acknowledged, func(id checkpoint.ID) bool { return id == checkpoint.ID(s.name) })
 		}
 		m.do(s)
 		for j, names := range m.survivors() {

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -69,6 +70,63 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		t.Errorf("damaged: %v", report.Damage)
 	}
 	save(t, r, 1e6, noise(0, 100)) // and it goes on
+}
+
+// TestKilledWhileItPrunes kills a process that deletes all but its last three
+// checkpoints after each: what it did not say it would delete is there, and what
+// is there is whole.
+func TestKilledWhileItPrunes(t *testing.T) {
+	t.Parallel()
+	r := openTemp(t)
+	seed := uint64(time.Now().UnixNano())
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	promised := map[checkpoint.ID]bool{}
+	note := func(line string) {
+		if id, dropped := strings.CutPrefix(line, "drop "); dropped {
+			delete(promised, checkpoint.ID(id))
+		} else {
+			promised[checkpoint.ID(line)] = true
+		}
+	}
+	for range kills(t) {
+		cmd := committer(t, r.Dir())
+		cmd.Env = append(cmd.Env, prunesEnv+"=3")
+		out := start(t, cmd)
+		var began time.Time
+		var took time.Duration // from one acknowledgement to the next
+		for acknowledged := 0; acknowledged < 2; {
+			if !out.Scan() {
+				t.Fatalf("the committer ended: %v", out.Err())
+			}
+			note(out.Text())
+			if !strings.HasPrefix(out.Text(), "drop ") {
+				took, began = time.Since(began), time.Now()
+				acknowledged++
+			}
+		}
+		// Any moment of the prune and the commit that follow: there is nothing to
+		// wait for.
+		time.Sleep(time.Duration(rnd.Float64() * 1.2 * float64(took)))
+		must(t, cmd.Process.Kill())
+		for out.Scan() { // what it said before it died
+			note(out.Text())
+		}
+		cmd.Wait() //nolint:errcheck // it was killed
+		if err := sound(r.Dir(), slices.Collect(maps.Keys(promised))); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	// What kills left over goes with the next prune.
+	entries, _, err := r.List(t.Context())
+	must(t, err)
+	report, err := r.Prune(t.Context(), nil, PruneOptions{})
+	must(t, err)
+	packs, err := filepath.Glob(filepath.Join(r.Dir(), dirPacks, "*"))
+	must(t, err)
+	t.Logf("seed %d: %d kills, %d checkpoints left, %d packs; the last prune deleted %d", seed, kills(t), len(entries), len(packs), report.Packs)
+	if len(packs) > len(entries)+2 {
+		t.Errorf("%d packs are left for %d checkpoints", len(packs), len(entries))
+	}
 }
 
 func missing(ids []checkpoint.ID, entries []checkpoint.Entry) []checkpoint.ID {

@@ -19,10 +19,12 @@ import (
 // committerEnv makes this test binary a committer: a process that commits one
 // checkpoint after another to the repository named by it and says on stdout when
 // one is durable. It makes as many as commitsEnv says, or goes on until it is
-// killed.
+// killed. With prunesEnv it keeps only as many of them, and says before it
+// deletes one.
 const (
 	committerEnv = "REPOSITORY_TEST_COMMITTER"
 	commitsEnv   = "REPOSITORY_TEST_COMMITS"
+	prunesEnv    = "REPOSITORY_TEST_PRUNES"
 )
 
 func TestMain(m *testing.M) {
@@ -40,7 +42,12 @@ func commit(dir string, commits int) {
 	exitOn(err)
 	entries, _, err := r.List(context.Background())
 	exitOn(err)
-	seq := uint64(len(entries))
+	seq := uint64(0)
+	if len(entries) > 0 {
+		seq = entries[0].Seq
+	}
+	keep, err := strconv.Atoi(cmp.Or(os.Getenv(prunesEnv), "0"))
+	exitOn(err)
 	for ; commits != 0; commits-- {
 		seq++
 		tx, err := r.Begin(context.Background())
@@ -53,7 +60,23 @@ func commit(dir string, commits int) {
 		_, err = tx.Commit(context.Background(), m, nil)
 		exitOn(err)
 		fmt.Println(m.ID)
+		if keep > 0 {
+			pruneTo(r, keep)
+		}
 	}
+}
+
+// pruneTo deletes all but the newest.
+func pruneTo(r *Repository, keep int) {
+	entries, _, err := r.List(context.Background())
+	exitOn(err)
+	var drop []checkpoint.ID
+	for _, e := range entries[min(keep, len(entries)):] {
+		fmt.Println("drop", e.ID)
+		drop = append(drop, e.ID)
+	}
+	_, err = r.Prune(context.Background(), drop, PruneOptions{})
+	exitOn(err)
 }
 
 func exitOn(err error) {

@@ -91,9 +91,14 @@ func (t *Tx) add(ctx context.Context, b []byte, to *builder) (checkpoint.Hash, e
 	if t.has(id) {
 		return id, nil
 	}
+	return id, t.store(id, b, to)
+}
+
+// store adds a chunk to a frame. t.mu is held.
+func (t *Tx) store(id checkpoint.Hash, b []byte, to *builder) error {
 	if to.frame != nil && (len(to.plain)+len(b) > frameSize || len(to.frame.chunks) == packChunks) {
 		if err := t.cut(to); err != nil {
-			return id, err
+			return err
 		}
 	}
 	if to.frame == nil {
@@ -102,7 +107,7 @@ func (t *Tx) add(ctx context.Context, b []byte, to *builder) (checkpoint.Hash, e
 	t.own[id] = place{to.frame, uint32(len(to.plain)), uint32(len(b))}
 	to.frame.chunks = append(to.frame.chunks, chunk{id, uint32(len(b))})
 	to.plain = append(to.plain, b...)
-	return id, nil
+	return nil
 }
 
 // has reports whether a chunk is new in this transaction or committed, in a
@@ -256,35 +261,44 @@ func (t *Tx) commitPacks(ctx context.Context, m *checkpoint.Manifest) error {
 	if err := t.complete(m); err != nil {
 		return err
 	}
+	_, err := t.finishPacks(ctx)
+	return err
+}
+
+// finishPacks makes what was put durable, and returns the names of the packs.
+// t.mu is held.
+func (t *Tx) finishPacks(ctx context.Context) ([]string, error) {
 	if err := t.flush(); err != nil {
-		return err
+		return nil, err
 	}
 	if len(t.packs) == 0 {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	if !t.ended {
 		t.ended = true
 		if err := t.packs[len(t.packs)-1].finish(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	dir := filepath.Join(t.r.dir, dirPacks)
 	for _, w := range t.packs {
 		if err := w.rename(dir); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := t.r.disk.syncDir(dir); err != nil {
-		return wrap("sync packs", err)
+		return nil, wrap("sync packs", err)
 	}
+	var names []string
 	for _, w := range t.packs {
+		names = append(names, w.pack.path)
 		t.r.index.insert(filepath.Base(w.pack.path), w.frames)
 	}
 	t.packs = nil
-	return nil
+	return names, nil
 }
 
 // complete checks that every content of m is there, as far as the manifest

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -43,7 +44,7 @@ func (r *Repository) Verify(ctx context.Context, ids []checkpoint.ID, progress f
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	v := &verifier{r: r, progress: progress, contents: map[checkpoint.Hash]*verified{}}
+	v := &verifier{r: r, all: ids == nil, progress: progress, contents: map[checkpoint.Hash]*verified{}}
 	if ids == nil {
 		all, err := r.ids()
 		if err != nil {
@@ -71,6 +72,7 @@ const verifiers = 2
 
 type verifier struct {
 	r        *Repository
+	all      bool // checkpoints that there are, not those that were named
 	progress func(Progress)
 
 	mu     sync.Mutex
@@ -92,6 +94,11 @@ type verified struct {
 func (v *verifier) damage(ctx context.Context, d Damage) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if d.File == "" && v.all {
+		if _, err := os.Lstat(filepath.Join(v.r.dir, manifestName(d.Checkpoint))); errors.Is(err, fs.ErrNotExist) {
+			return nil // what it needs was deleted with it meanwhile
+		}
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -201,6 +208,9 @@ func (v *verifier) frame(r io.Reader, f *frame) error {
 // manifest reads one manifest and its lists and notes what it needs.
 func (v *verifier) manifest(ctx context.Context, id checkpoint.ID) error {
 	m, _, err := v.r.Load(ctx, id)
+	if v.all && errors.Is(err, checkpoint.ErrNotFound) {
+		return nil // deleted meanwhile
+	}
 	if err != nil {
 		return v.damage(ctx, Damage{File: manifestName(id), Checkpoint: id, Err: err})
 	}

@@ -52,7 +52,7 @@ func exitCode(err error) int {
 	case errors.As(err, &code):
 		return code.code
 	case isAny(err, checkpoint.ErrZedRunning, checkpoint.ErrLocked, checkpoint.ErrFenced, checkpoint.ErrEpoch,
-		checkpoint.ErrUndecided, checkpoint.ErrBusy, checkpoint.ErrOtherSession, restore.ErrMapNeeded):
+		checkpoint.ErrUndecided, checkpoint.ErrBusy, checkpoint.ErrProtected, checkpoint.ErrOtherSession, restore.ErrMapNeeded):
 		return exitRefused
 	case isAny(err, checkpoint.ErrDamaged):
 		return exitDamaged

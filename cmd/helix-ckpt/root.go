@@ -79,7 +79,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing to restor
 		return usage("%w; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.runCommand(), a.checkpointCommand(), a.restoreCommand(), a.listCommand(), a.showCommand(),
-		a.verifyCommand(), a.exportCommand(), a.importCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
+		a.verifyCommand(), a.pruneCommand(), a.pinCommand(), a.deleteCommand(), a.exportCommand(), a.importCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
 	}

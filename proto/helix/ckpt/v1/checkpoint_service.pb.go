@@ -691,7 +691,10 @@ type PruneCheckpointsResponse struct {
 	// How many are left.
 	Kept int32 `protobuf:"varint,3,opt,name=kept,proto3" json:"kept,omitempty"`
 	// Bytes freed in the repository.
-	FreedBytes    int64 `protobuf:"varint,4,opt,name=freed_bytes,json=freedBytes,proto3" json:"freed_bytes,omitempty"`
+	FreedBytes int64 `protobuf:"varint,4,opt,name=freed_bytes,json=freedBytes,proto3" json:"freed_bytes,omitempty"`
+	// Why the content of deleted checkpoints was kept: what others need cannot be
+	// read in full. Sentences for people; none when content was freed.
+	Blocked       []string `protobuf:"bytes,5,rep,name=blocked,proto3" json:"blocked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -752,6 +755,13 @@ func (x *PruneCheckpointsResponse) GetFreedBytes() int64 {
 		return x.FreedBytes
 	}
 	return 0
+}
+
+func (x *PruneCheckpointsResponse) GetBlocked() []string {
+	if x != nil {
+		return x.Blocked
+	}
+	return nil
 }
 
 // VerifyCheckpointRequest says what to read back.
@@ -2027,14 +2037,15 @@ const file_helix_ckpt_v1_checkpoint_service_proto_rawDesc = "" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
 	"freedBytes\"2\n" +
 	"\x17PruneCheckpointsRequest\x12\x17\n" +
-	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"\x8a\x01\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"\xa4\x01\n" +
 	"\x18PruneCheckpointsResponse\x12\x1f\n" +
 	"\vdeleted_ids\x18\x01 \x03(\tR\n" +
 	"deletedIds\x12\x18\n" +
 	"\adeleted\x18\x02 \x01(\x05R\adeleted\x12\x12\n" +
 	"\x04kept\x18\x03 \x01(\x05R\x04kept\x12\x1f\n" +
 	"\vfreed_bytes\x18\x04 \x01(\x03R\n" +
-	"freedBytes\"G\n" +
+	"freedBytes\x12\x18\n" +
+	"\ablocked\x18\x05 \x03(\tR\ablocked\"G\n" +
 	"\x17VerifyCheckpointRequest\x12\x1a\n" +
 	"\bselector\x18\x01 \x01(\tR\bselector\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\"\xca\x01\n" +

@@ -58,14 +58,16 @@ type CheckpointServiceClient interface {
 	// TOO_LARGE.
 	GetCheckpoint(ctx context.Context, in *GetCheckpointRequest, opts ...grpc.CallOption) (*GetCheckpointResponse, error)
 	// UpdateCheckpoint pins a checkpoint or removes its pin; nothing else of one
-	// ever changes. Errors: NOT_FOUND, LOCKED, FENCED.
+	// ever changes. Errors: NOT_FOUND, INVALID, UNDECIDED, BUSY, LOCKED, FENCED.
 	UpdateCheckpoint(ctx context.Context, in *UpdateCheckpointRequest, opts ...grpc.CallOption) (*UpdateCheckpointResponse, error)
 	// DeleteCheckpoint deletes one checkpoint, pinned or not, but not the only
-	// good one, and not one that a failed restore protects. Errors: NOT_FOUND,
-	// INVALID, LOCKED, FENCED.
+	// good one, and not one that a failed restore protects (PROTECTED). Errors:
+	// NOT_FOUND, INVALID, PROTECTED, UNDECIDED, BUSY (it is being exported),
+	// LOCKED, FENCED.
 	DeleteCheckpoint(ctx context.Context, in *DeleteCheckpointRequest, opts ...grpc.CallOption) (*DeleteCheckpointResponse, error)
 	// PruneCheckpoints applies the retention rules now and frees what nothing
-	// refers to. Errors: LOCKED, FENCED, NO_SPACE.
+	// refers to. An agent does so by itself. Errors: UNDECIDED, BUSY, LOCKED,
+	// FENCED, NO_SPACE.
 	PruneCheckpoints(ctx context.Context, in *PruneCheckpointsRequest, opts ...grpc.CallOption) (*PruneCheckpointsResponse, error)
 	// VerifyCheckpoint reads back every byte of one checkpoint or of all, and
 	// ends with a report; damage is part of the report, not an error. Errors:
@@ -296,14 +298,16 @@ type CheckpointServiceServer interface {
 	// TOO_LARGE.
 	GetCheckpoint(context.Context, *GetCheckpointRequest) (*GetCheckpointResponse, error)
 	// UpdateCheckpoint pins a checkpoint or removes its pin; nothing else of one
-	// ever changes. Errors: NOT_FOUND, LOCKED, FENCED.
+	// ever changes. Errors: NOT_FOUND, INVALID, UNDECIDED, BUSY, LOCKED, FENCED.
 	UpdateCheckpoint(context.Context, *UpdateCheckpointRequest) (*UpdateCheckpointResponse, error)
 	// DeleteCheckpoint deletes one checkpoint, pinned or not, but not the only
-	// good one, and not one that a failed restore protects. Errors: NOT_FOUND,
-	// INVALID, LOCKED, FENCED.
+	// good one, and not one that a failed restore protects (PROTECTED). Errors:
+	// NOT_FOUND, INVALID, PROTECTED, UNDECIDED, BUSY (it is being exported),
+	// LOCKED, FENCED.
 	DeleteCheckpoint(context.Context, *DeleteCheckpointRequest) (*DeleteCheckpointResponse, error)
 	// PruneCheckpoints applies the retention rules now and frees what nothing
-	// refers to. Errors: LOCKED, FENCED, NO_SPACE.
+	// refers to. An agent does so by itself. Errors: UNDECIDED, BUSY, LOCKED,
+	// FENCED, NO_SPACE.
 	PruneCheckpoints(context.Context, *PruneCheckpointsRequest) (*PruneCheckpointsResponse, error)
 	// VerifyCheckpoint reads back every byte of one checkpoint or of all, and
 	// ends with a report; damage is part of the report, not an error. Errors:

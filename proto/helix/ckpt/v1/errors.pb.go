@@ -86,6 +86,9 @@ const (
 	// DATA_LOSS: a stored path would leave the place it belongs to; nothing of
 	// its checkpoint or archive is written.
 	ErrorReason_ERROR_REASON_UNSAFE_PATH ErrorReason = 21
+	// FAILED_PRECONDITION: the checkpoint must not be deleted: it is the only good
+	// one, or a restore still needs it.
+	ErrorReason_ERROR_REASON_PROTECTED ErrorReason = 22
 )
 
 // Enum value maps for ErrorReason.
@@ -113,6 +116,7 @@ var (
 		19: "ERROR_REASON_TOO_LARGE",
 		20: "ERROR_REASON_DEADLINE",
 		21: "ERROR_REASON_UNSAFE_PATH",
+		22: "ERROR_REASON_PROTECTED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":    0,
@@ -137,6 +141,7 @@ var (
 		"ERROR_REASON_TOO_LARGE":      19,
 		"ERROR_REASON_DEADLINE":       20,
 		"ERROR_REASON_UNSAFE_PATH":    21,
+		"ERROR_REASON_PROTECTED":      22,
 	}
 )
 
@@ -171,7 +176,7 @@ var File_helix_ckpt_v1_errors_proto protoreflect.FileDescriptor
 
 const file_helix_ckpt_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1ahelix/ckpt/v1/errors.proto\x12\rhelix.ckpt.v1*\xf9\x04\n" +
+	"\x1ahelix/ckpt/v1/errors.proto\x12\rhelix.ckpt.v1*\x95\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ERROR_REASON_INVALID\x10\x01\x12\x1f\n" +
@@ -195,7 +200,8 @@ const file_helix_ckpt_v1_errors_proto_rawDesc = "" +
 	"\x15ERROR_REASON_NO_SPACE\x10\x12\x12\x1a\n" +
 	"\x16ERROR_REASON_TOO_LARGE\x10\x13\x12\x19\n" +
 	"\x15ERROR_REASON_DEADLINE\x10\x14\x12\x1c\n" +
-	"\x18ERROR_REASON_UNSAFE_PATH\x10\x15B:Z8github.com/helixml/helix-ckpt/proto/helix/ckpt/v1;ckptv1b\x06proto3"
+	"\x18ERROR_REASON_UNSAFE_PATH\x10\x15\x12\x1a\n" +
+	"\x16ERROR_REASON_PROTECTED\x10\x16B:Z8github.com/helixml/helix-ckpt/proto/helix/ckpt/v1;ckptv1b\x06proto3"
 
 var (
 	file_helix_ckpt_v1_errors_proto_rawDescOnce sync.Once

@@ -1,0 +1,240 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/helixml/helix-ckpt/agent/rpc"
+	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/capture"
+	"github.com/helixml/helix-ckpt/checkpoint/repository"
+	"github.com/helixml/helix-ckpt/restore"
+)
+
+// Prune applies the retention rules, or with dryRun says what they would do. What
+// is in use, a restore may still need, or is the newest good one stays.
+func (k *Keeper) Prune(ctx context.Context, dryRun bool, inUse ...checkpoint.ID) (rpc.Pruned, error) {
+	drop, err := k.expired(ctx, inUse)
+	if err != nil {
+		return rpc.Pruned{}, err
+	}
+	return k.prune(ctx, drop, dryRun)
+}
+
+// expired returns what retention deletes now.
+func (k *Keeper) expired(ctx context.Context, inUse []checkpoint.ID) ([]checkpoint.ID, error) {
+	entries, _, err := k.repo.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j, err := restore.Load(k.dir)
+	if err != nil {
+		return nil, err
+	}
+	keep := append(j.Kept(time.Now()), inUse...)
+	if j.Decision != nil {
+		keep = append(keep, j.Decision.Checkpoint) // its windows may be yet to come
+	}
+	if j.Restore != nil && !j.Restore.Phase.Ended() {
+		keep = append(keep, j.Restore.Desk) // it may be an older one than was asked for
+	}
+	if k.latest != nil {
+		keep = append(keep, k.latest.Manifest.ID)
+	}
+	return checkpoint.Expired(entries, keep), nil
+}
+
+func (k *Keeper) prune(ctx context.Context, drop []checkpoint.ID, dryRun bool) (rpc.Pruned, error) {
+	k.capturer.Keep(k.latest)
+	report, err := k.repo.Prune(ctx, drop, repository.PruneOptions{DryRun: dryRun, Guard: k.guard})
+	p := rpc.Pruned{Deleted: report.Deleted, Count: len(report.Deleted), Kept: report.Kept, FreedBytes: report.FreedBytes}
+	for _, d := range report.Blocked {
+		p.Blocked = append(p.Blocked, d.String())
+	}
+	for _, d := range report.Damaged {
+		k.log.Warn("damaged data in the repository", "what", d.String())
+	}
+	return p, err
+}
+
+// Delete deletes a checkpoint, pinned or not, and returns what that has freed and
+// why it is not more. One that must stay is checkpoint.ErrProtected.
+func (k *Keeper) Delete(ctx context.Context, id checkpoint.ID) (rpc.Pruned, error) {
+	entries, err := Entries(ctx, k.repo)
+	if err != nil {
+		return rpc.Pruned{}, err
+	}
+	if !slices.ContainsFunc(entries, func(e checkpoint.Entry) bool { return e.ID == id }) {
+		return rpc.Pruned{}, fmt.Errorf("%w: %s", checkpoint.ErrNotFound, id)
+	}
+	j, err := restore.Load(k.dir)
+	if err != nil {
+		return rpc.Pruned{}, err
+	}
+	if slices.Contains(j.Kept(time.Now()), id) {
+		return rpc.Pruned{}, fmt.Errorf("%w: its restore failed or was declined, and it is what could still be restored: %s", checkpoint.ErrProtected, id)
+	}
+	latest := k.latest != nil && k.latest.Manifest.ID == id
+	if latest && !k.another(ctx, entries, id) {
+		return rpc.Pruned{}, fmt.Errorf("%w: it is the only good one: %s", checkpoint.ErrProtected, id)
+	}
+	p, err := k.prune(ctx, []checkpoint.ID{id}, false)
+	if err != nil || (!latest && k.entry.ID != id) {
+		return p, err
+	}
+	// What the next checkpoint is compared with has gone.
+	k.capturer.Forget()
+	if err := k.load(ctx); err != nil {
+		return p, err
+	}
+	k.record.LastCheckpoint = k.entry.ID
+	if err := k.summarize(); err != nil {
+		k.log.Warn("summary not written", "error", err)
+	}
+	return p, nil
+}
+
+// another reports whether there is a good checkpoint beside id.
+func (k *Keeper) another(ctx context.Context, entries []checkpoint.Entry, id checkpoint.ID) bool {
+	return slices.ContainsFunc(entries, func(e checkpoint.Entry) bool {
+		if e.ID == id {
+			return false
+		}
+		_, err := capture.Load(ctx, k.repo, e.ID)
+		return err == nil
+	})
+}
+
+// Pin pins a checkpoint or removes its pin.
+func (k *Keeper) Pin(ctx context.Context, selector string, pinned bool) (checkpoint.Entry, error) {
+	entries, err := Entries(ctx, k.repo)
+	if err != nil {
+		return checkpoint.Entry{}, err
+	}
+	e, err := checkpoint.Select(entries, selector)
+	if err == nil {
+		err = k.guard()
+	}
+	if err != nil {
+		return e, err
+	}
+	e.Pinned = pinned
+	if pinned {
+		err = k.repo.Pin(ctx, e.ID)
+	} else {
+		err = k.repo.Unpin(ctx, e.ID)
+	}
+	if err == nil && k.entry.ID == e.ID {
+		k.entry.Pinned = pinned
+	}
+	return e, err
+}
+
+// pruneEvery is how often an agent prunes at most: the finest rule of retention
+// is one a minute.
+const pruneEvery = time.Minute
+
+// retention is when the loop prunes.
+type retention struct {
+	// due: a checkpoint was committed since the last prune, or there was none.
+	due  bool
+	last time.Time
+}
+
+// retain prunes when it is time. The first time it also frees what an
+// interrupted prune has left. A failure is shown in the status; the next one
+// tries again.
+func (a *Agent) retain(ctx context.Context) {
+	r := &a.retention
+	if !r.due || time.Since(r.last) < pruneEvery || ctx.Err() != nil {
+		return
+	}
+	first := r.last.IsZero()
+	r.due, r.last = false, time.Now()
+	drop, err := a.k.expired(ctx, a.inUse())
+	var p rpc.Pruned
+	if err == nil && (len(drop) > 0 || first) {
+		p, err = a.k.prune(ctx, drop, false)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	problem := ""
+	switch {
+	case err != nil:
+		problem = err.Error()
+	case len(p.Blocked) > 0:
+		problem = "disk space is not freed: what is needed is not known in full: " + p.Blocked[0]
+	case p.Count > 0:
+		a.log.Debug("pruned", "deleted", p.Count, "kept", p.Kept, "freed_bytes", p.FreedBytes, "ms", time.Since(r.last).Milliseconds())
+	}
+	a.mu.Lock()
+	isNew := problem != "" && problem != a.unpruned
+	a.unpruned = problem
+	a.mu.Unlock()
+	if isNew {
+		a.log.Warn("retention", "problem", problem)
+	}
+}
+
+// inUse returns the checkpoints that must not go now: those that are exported,
+// and the one whose windows are yet to be restored.
+func (a *Agent) inUse() []checkpoint.ID {
+	ids := a.transfers.inUse()
+	if a.desk.wanted && a.desk.target != "" {
+		ids = append(ids, a.desk.target)
+	}
+	return ids
+}
+
+// write has the loop do something to the repository, once the start decision is
+// made.
+func (a *Agent) write(ctx context.Context, do func(context.Context) error) error {
+	if err := a.ready(); err != nil {
+		return err
+	}
+	var err error
+	if submitErr := a.submit(ctx, func(ctx context.Context) { err = do(ctx) }); submitErr != nil {
+		return submitErr
+	}
+	a.publish()
+	return err
+}
+
+// Pin is part of rpc.Backend.
+func (a *Agent) Pin(ctx context.Context, selector string, pinned bool) (checkpoint.Entry, error) {
+	var e checkpoint.Entry
+	err := a.write(ctx, func(ctx context.Context) (err error) {
+		e, err = a.k.Pin(ctx, selector, pinned)
+		return err
+	})
+	return e, err
+}
+
+// Delete is part of rpc.Backend.
+func (a *Agent) Delete(ctx context.Context, id checkpoint.ID) (int64, error) {
+	var p rpc.Pruned
+	err := a.write(ctx, func(ctx context.Context) (err error) {
+		if slices.Contains(a.transfers.inUse(), id) {
+			return fmt.Errorf("%w: checkpoint %s is being exported", checkpoint.ErrBusy, id)
+		}
+		if slices.Contains(a.inUse(), id) {
+			return fmt.Errorf("%w: its windows are yet to be restored: %s", checkpoint.ErrProtected, id)
+		}
+		p, err = a.k.Delete(ctx, id)
+		return err
+	})
+	return p.FreedBytes, err
+}
+
+// Prune is part of rpc.Backend.
+func (a *Agent) Prune(ctx context.Context, dryRun bool) (rpc.Pruned, error) {
+	var p rpc.Pruned
+	err := a.write(ctx, func(ctx context.Context) (err error) {
+		p, err = a.k.Prune(ctx, dryRun, a.inUse()...)
+		return err
+	})
+	return p, err
+}

@@ -1,0 +1,314 @@
+package repository
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+)
+
+// PruneOptions are what Prune may be told beside what to delete.
+type PruneOptions struct {
+	// DryRun changes nothing and says what would be done. It needs no lock.
+	DryRun bool
+	// Guard is called before anything is deleted (it reads the session's epoch
+	// again); an error of it ends the prune. It may be nil.
+	Guard func() error
+}
+
+// PruneReport says what a prune deleted, or would delete.
+type PruneReport struct {
+	// Deleted are the checkpoints, in the order asked for, and Kept how many are
+	// left, damaged ones included.
+	Deleted []checkpoint.ID
+	Kept    int
+	// Packs is how many were deleted, Repacked how many of them because little in
+	// them was needed, which now stands in a new one.
+	Packs, Repacked int
+	// FreedBytes is what the files take less on disk.
+	FreedBytes int64
+	// Blocked says why no pack was deleted: what those checkpoints need is not
+	// known. None when packs were looked at.
+	Blocked []Damage
+	// Damaged are packs that were to be written anew and cannot be read; they
+	// stay as they are.
+	Damaged []Damage
+}
+
+// Prune deletes the checkpoints in drop, pinned or not, and then every pack that
+// none of the others needs; packs of which little is needed are written anew.
+// One of drop that is not there is not deleted. The caller holds the session's
+// lock; Prune waits while a transaction of r is open.
+//
+//	manifests deleted ─▶ checkpoints/ synced ─▶ mark ─▶ packs deleted
+//	                                              └▶ new pack synced ─▶ old packs deleted
+//
+// It may be stopped at any point: the next one goes on. Packs are never deleted
+// that are not understood, nor any while the manifest, a list or a recipe of one
+// checkpoint cannot be read in full: see PruneReport.Blocked. Of content, only
+// that of packs written anew is read.
+func (r *Repository) Prune(ctx context.Context, drop []checkpoint.ID, o PruneOptions) (PruneReport, error) {
+	p := pruner{r: r, dry: o.DryRun, drop: drop}
+	if !o.DryRun {
+		t, err := r.Begin(ctx)
+		if err != nil {
+			return p.report, err
+		}
+		defer t.Abort()
+		p.tx = t
+		if o.Guard != nil {
+			if err := o.Guard(); err != nil {
+				return p.report, fmt.Errorf("prune: %w", err)
+			}
+		}
+	} else if err := r.index.scan(ctx); err != nil {
+		return p.report, err
+	}
+	err := p.run(ctx)
+	return p.report, wrap("prune", err)
+}
+
+// pruner is one prune.
+type pruner struct {
+	r    *Repository
+	tx   *Tx // nil in a dry run
+	dry  bool
+	drop []checkpoint.ID
+
+	report PruneReport
+}
+
+func (p *pruner) run(ctx context.Context) error {
+	if err := p.manifests(ctx); err != nil {
+		return err
+	}
+	live, err := p.mark(ctx)
+	if err != nil || len(p.report.Blocked) > 0 {
+		return err
+	}
+	dead, sparse := p.r.index.wanted(live)
+	if err := p.remove(dead); err != nil {
+		return err
+	}
+	return p.repack(ctx, sparse, live)
+}
+
+// manifests deletes those of drop, and pins of what is not there.
+func (p *pruner) manifests(ctx context.Context) error {
+	for _, id := range p.drop {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		there, err := p.delete(manifestName(id))
+		if err != nil {
+			return err
+		}
+		if there {
+			p.report.Deleted = append(p.report.Deleted, id)
+		}
+	}
+	// Durable before any pack goes: a manifest that came back without its packs
+	// would be a damaged checkpoint.
+	if err := p.sync(dirCheckpoints, len(p.report.Deleted)); err != nil {
+		return err
+	}
+	pins, err := readDir(filepath.Join(p.r.dir, dirPins))
+	if err != nil {
+		return err
+	}
+	gone := 0
+	for _, name := range pins {
+		id, err := checkpoint.ParseID(name)
+		if err != nil || p.dry {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(p.r.dir, manifestName(id))); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if _, err := p.delete(filepath.Join(dirPins, name)); err != nil {
+			return err
+		}
+		gone++
+	}
+	return p.sync(dirPins, gone)
+}
+
+// delete removes a file, unless it is a dry run, and counts its bytes. It reports
+// whether the file was there.
+func (p *pruner) delete(name string) (bool, error) {
+	path := filepath.Join(p.r.dir, name)
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil && !p.dry {
+		err = p.r.disk.remove(path)
+	}
+	if err != nil {
+		return false, err
+	}
+	p.report.FreedBytes += info.Size()
+	return true, nil
+}
+
+// sync makes durable that n files of a directory were deleted.
+func (p *pruner) sync(dir string, n int) error {
+	if n == 0 || p.dry {
+		return nil
+	}
+	return p.r.disk.syncDir(filepath.Join(p.r.dir, dir))
+}
+
+// remove deletes packs.
+func (p *pruner) remove(packs []*pack) error {
+	for _, pack := range packs {
+		there, err := p.delete(filepath.Join(dirPacks, filepath.Base(pack.path)))
+		if err != nil {
+			return err
+		}
+		if there {
+			p.report.Packs++
+		}
+		if !p.dry {
+			p.r.index.forget(pack)
+		}
+	}
+	return p.sync(dirPacks, len(packs))
+}
+
+// marks holds every chunk and recipe page that checkpoints need.
+type marks struct {
+	// The value is true for what leads to content: pages, and chunks of lists.
+	chunks map[checkpoint.Hash]bool
+	// pages holds those pages below which all is marked, by level: the same
+	// bytes may be a page in one place and a chunk in another.
+	pages map[pageMark]struct{}
+	// lists holds the lists whose files are marked, by what names them.
+	lists map[checkpoint.Hash]struct{}
+}
+
+type pageMark struct {
+	id    checkpoint.Hash
+	level int
+}
+
+// mark finds out what the checkpoints that are left need. What cannot be known
+// is in the report as Blocked.
+func (p *pruner) mark(ctx context.Context) (*marks, error) {
+	names, err := readDir(filepath.Join(p.r.dir, dirCheckpoints))
+	if err != nil {
+		return nil, err
+	}
+	live := &marks{map[checkpoint.Hash]bool{}, map[pageMark]struct{}{}, map[checkpoint.Hash]struct{}{}}
+	for _, name := range names {
+		stem, ok := strings.CutSuffix(name, manifestSuffix)
+		if !ok {
+			continue
+		}
+		id, err := checkpoint.ParseID(stem)
+		if err == nil && p.dry && slices.Contains(p.report.Deleted, id) {
+			continue
+		}
+		p.report.Kept++
+		if err == nil {
+			err = p.markCheckpoint(ctx, live, id)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			p.report.Blocked = append(p.report.Blocked, Damage{File: filepath.Join(dirCheckpoints, name), Checkpoint: id, Err: err})
+		}
+	}
+	return live, nil
+}
+
+func (p *pruner) markCheckpoint(ctx context.Context, live *marks, id checkpoint.ID) error {
+	m, _, err := p.r.Load(ctx, id)
+	if err != nil {
+		return err
+	}
+	for name, v := range m.Components.Unsupported {
+		return fmt.Errorf("%w: component %s is of version %d: use a newer helix-ckpt", checkpoint.ErrFormat, name, v)
+	}
+	for _, ref := range references(m) {
+		if err := live.content(ctx, p.r, ref); err != nil {
+			return fmt.Errorf("component %s: %s: %w", ref.Component, ref.Path, err)
+		}
+		if !ref.ofFiles() || !live.first(ref.Content) {
+			continue
+		}
+		files, err := p.r.Files(ctx, m.Components.FileSet(ref.Component))
+		if err != nil {
+			return fmt.Errorf("component %s: %w", ref.Component, err)
+		}
+		for _, ref := range fileReferences(ref.Component, files) {
+			if err := live.content(ctx, p.r, ref); err != nil {
+				return fmt.Errorf("component %s: %s: %w", ref.Component, ref.Path, err)
+			}
+		}
+	}
+	return nil
+}
+
+// first reports whether a list was not seen before.
+func (m *marks) first(list checkpoint.Content) bool {
+	b, err := json.Marshal(list)
+	if err != nil {
+		panic(err) // plain fields only
+	}
+	key := checkpoint.Sum(b)
+	_, seen := m.lists[key]
+	m.lists[key] = struct{}{}
+	return !seen
+}
+
+// content marks what a content is made of. It reads pages that it has not seen.
+func (m *marks) content(ctx context.Context, src Source, ref Reference) error {
+	c, meta := ref.Content, ref.List != nil
+	if err := plausible(c); err != nil {
+		return err
+	}
+	for _, id := range c.Chunks {
+		m.chunks[id] = m.chunks[id] || meta
+	}
+	if c.Recipe == nil {
+		return nil
+	}
+	return m.page(ctx, src, c.Recipe.Levels, c.Recipe.SHA256, meta)
+}
+
+// page marks a page and what stands below it.
+func (m *marks) page(ctx context.Context, src Source, level int, id checkpoint.Hash, meta bool) error {
+	if _, done := m.pages[pageMark{id, level}]; done {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b, err := src.Chunk(ctx, id)
+	if err == nil {
+		err = checkPage(b)
+	}
+	if err != nil {
+		return fmt.Errorf("recipe page %s: %w", id, err)
+	}
+	for ; len(b) > 0; b = b[idLen:] {
+		below := checkpoint.Hash(b[:idLen])
+		if level == 1 {
+			m.chunks[below] = m.chunks[below] || meta
+		} else if err := m.page(ctx, src, level-1, below, meta); err != nil {
+			return err
+		}
+	}
+	m.chunks[id] = true
+	m.pages[pageMark{id, level}] = struct{}{}
+	return nil
+}
