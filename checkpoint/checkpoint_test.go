@@ -170,6 +170,42 @@ func TestDecodeOfTheFuture(t *testing.T) {
 	}
 }
 
+func TestContentIsEqualByItsChunks(t *testing.T) {
+	t.Parallel()
+	a, b := checkpoint.Sum([]byte("a")), checkpoint.Sum([]byte("b"))
+	inline := checkpoint.Content{Size: 20, ChunkSize: 10, Chunks: []checkpoint.Hash{a, b}}
+	recipe := checkpoint.Content{Size: 100, ChunkSize: 10, Recipe: &checkpoint.Recipe{SHA256: a, Levels: 1}}
+	with := func(c checkpoint.Content, change func(*checkpoint.Content)) checkpoint.Content {
+		change(&c)
+		return c
+	}
+	for name, c := range map[string]struct {
+		a, b  checkpoint.Content
+		equal bool
+	}{
+		"the same":               {inline, with(inline, func(c *checkpoint.Content) { c.Chunks = []checkpoint.Hash{a, b} }), true},
+		"one whole is not known": {inline, with(inline, func(c *checkpoint.Content) { c.SHA256 = a }), true},
+		"another order":          {inline, with(inline, func(c *checkpoint.Content) { c.Chunks = []checkpoint.Hash{b, a} }), false},
+		"another size":           {inline, with(inline, func(c *checkpoint.Content) { c.Size = 19 }), false},
+		"cut in another way":     {inline, with(inline, func(c *checkpoint.Content) { c.ChunkSize = 11 }), false},
+		"inline and a recipe":    {with(inline, func(c *checkpoint.Content) { c.Size, c.Chunks = 100, nil }), recipe, false},
+		"the same recipe": {recipe, with(recipe, func(c *checkpoint.Content) {
+			c.Recipe = &checkpoint.Recipe{SHA256: a, Levels: 1}
+		}), true},
+		"another recipe": {recipe, with(recipe, func(c *checkpoint.Content) {
+			c.Recipe = &checkpoint.Recipe{SHA256: b, Levels: 1}
+		}), false},
+		"a deeper recipe": {recipe, with(recipe, func(c *checkpoint.Content) {
+			c.Recipe = &checkpoint.Recipe{SHA256: a, Levels: 2}
+		}), false},
+		"empty": {checkpoint.Content{}, checkpoint.Content{ChunkSize: 10, SHA256: checkpoint.Sum(nil)}, true},
+	} {
+		if c.a.Equal(c.b) != c.equal || c.b.Equal(c.a) != c.equal {
+			t.Errorf("%s: Equal is %v", name, !c.equal)
+		}
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	file := func(m *checkpoint.Manifest) *checkpoint.File { return &m.Components.Zed.Files[0] }

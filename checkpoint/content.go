@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Limits of content, part of the format.
@@ -25,13 +26,16 @@ const (
 	MaxSize = 1 << 40
 )
 
-// Content names bytes: their size and sha256 as a whole, and the chunks they
-// are made of, in order. Up to MaxInline chunk ids stand here; otherwise Recipe
-// names the root of a tree of pages, and an unchanged part of a file costs
-// nothing in the next checkpoint because its pages have the same ids.
+// Content names bytes: their size, and the chunks they are made of, in order. Up
+// to MaxInline chunk ids stand here; otherwise Recipe names the root of a tree
+// of pages, and an unchanged part of a file costs nothing in the next checkpoint
+// because its pages have the same ids. The chunks' ids and the order in which
+// they are named prove the whole.
 type Content struct {
-	Size   int64 `json:"size"`
-	SHA256 Hash  `json:"sha256"`
+	Size int64 `json:"size"`
+	// SHA256 is of the whole. It is zero where it is not known, because only what
+	// had changed was hashed.
+	SHA256 Hash `json:"sha256,omitzero"`
 	// ChunkSize is the size in bytes of every chunk but the last. 0 means that
 	// chunks are cut by what they hold (lists), each at most MaxChunk.
 	ChunkSize int     `json:"chunk_size"`
@@ -62,8 +66,6 @@ func (c Content) validate() error {
 		return fmt.Errorf("recipe of %d levels, 1 to %d are allowed", c.Recipe.Levels, MaxLevels)
 	case c.Recipe != nil && c.Recipe.SHA256.IsZero():
 		return fmt.Errorf("recipe without an id")
-	case c.Size > 0 && c.SHA256.IsZero():
-		return fmt.Errorf("no sha256")
 	case c.Size > 0 && c.Recipe == nil && len(c.Chunks) == 0:
 		return fmt.Errorf("%d bytes without chunks", c.Size)
 	case c.Size == 0 && (c.Recipe != nil || len(c.Chunks) > 0):
@@ -82,8 +84,34 @@ func (c Content) validate() error {
 	return nil
 }
 
-// Equal reports whether c and o are the same bytes.
-func (c Content) Equal(o Content) bool { return c.Size == o.Size && c.SHA256 == o.SHA256 }
+// Equal reports whether c and o are the same bytes in the same chunks. Of those
+// in chunks of another size, nothing is known and it is false.
+func (c Content) Equal(o Content) bool {
+	switch {
+	case c.Size != o.Size:
+		return false
+	case c.Size == 0:
+		return true
+	case c.ChunkSize != o.ChunkSize || !slices.Equal(c.Chunks, o.Chunks):
+		return false
+	case c.Recipe == nil || o.Recipe == nil:
+		return c.Recipe == o.Recipe
+	}
+	return *c.Recipe == *o.Recipe
+}
+
+// Label names c in messages, by what is known of it.
+func (c Content) Label() string {
+	switch {
+	case !c.SHA256.IsZero():
+		return "content " + c.SHA256.String()
+	case c.Recipe != nil:
+		return "content of recipe " + c.Recipe.SHA256.String()
+	case len(c.Chunks) > 0:
+		return "content of chunk " + c.Chunks[0].String()
+	}
+	return "empty content"
+}
 
 // List is a long list kept as content: its entries, one JSON document a line,
 // sorted by key and cut into chunks at entries chosen by a hash of the key, so

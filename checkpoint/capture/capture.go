@@ -140,7 +140,7 @@ func (c *Capturer) Forget() { c.seen = nil }
 func (c *Capturer) Keep(p *Previous) {
 	maps.DeleteFunc(c.seen, func(_ string, db database) bool {
 		return p == nil || !slices.ContainsFunc(p.Files[checkpoint.NameZed], func(f checkpoint.File) bool {
-			return f.SHA256 == db.file.SHA256
+			return f.Equal(db.file.Content)
 		})
 	})
 }

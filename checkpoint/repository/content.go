@@ -24,8 +24,9 @@ func (r *Repository) Reader(ctx context.Context, c checkpoint.Content) (*Content
 	return NewReader(ctx, r, c)
 }
 
-// CopyTo writes content to w in constant memory: every chunk, the size and the
-// sha256 of the whole are verified. On an error w holds a part of it.
+// CopyTo writes content to w in constant memory: every chunk, the size and,
+// where it is known, the sha256 of the whole are verified. On an error w holds a
+// part of it.
 func (r *Repository) CopyTo(ctx context.Context, w io.Writer, c checkpoint.Content) error {
 	reader, err := r.Reader(ctx, c)
 	if err == nil {
@@ -35,8 +36,9 @@ func (r *Repository) CopyTo(ctx context.Context, w io.Writer, c checkpoint.Conte
 }
 
 // ContentReader reads the bytes of a content. Each chunk is verified before any
-// byte of it is returned; reading in order up to the end verifies the whole as
-// well: instead of io.EOF comes an error that wraps checkpoint.ErrDamaged.
+// byte of it is returned; reading in order up to the end verifies the size and
+// the sha256 of the whole, where it is known, as well: instead of io.EOF comes
+// an error that wraps checkpoint.ErrDamaged.
 type ContentReader struct {
 	ctx  context.Context
 	tree *tree
@@ -105,10 +107,10 @@ func (r *ContentReader) WriteTo(w io.Writer) (int64, error) {
 func (r *ContentReader) advance() error {
 	if r.next == r.tree.count {
 		if r.read != r.c.Size {
-			return damaged("content %s has %d bytes, want %d", r.c.SHA256, r.read, r.c.Size)
+			return damaged("%s has %d bytes, want %d", r.c.Label(), r.read, r.c.Size)
 		}
-		if r.c.Size > 0 && checkpoint.Hash(r.sum.Sum(nil)) != r.c.SHA256 {
-			return damaged("content %s does not match its sha256", r.c.SHA256)
+		if err := checkSum(r.c, r.sum); err != nil {
+			return err
 		}
 		return io.EOF
 	}
@@ -119,10 +121,18 @@ func (r *ContentReader) advance() error {
 	r.next++
 	r.read += int64(len(b))
 	if r.read > r.c.Size {
-		return damaged("content %s has more than its %d bytes", r.c.SHA256, r.c.Size)
+		return damaged("%s has more than its %d bytes", r.c.Label(), r.c.Size)
 	}
 	r.sum.Write(b)
 	r.rest = b
+	return nil
+}
+
+// checkSum compares the sha256 of all bytes of c with what c says, if it does.
+func checkSum(c checkpoint.Content, sum hash.Hash) error {
+	if c.Size > 0 && !c.SHA256.IsZero() && checkpoint.Hash(sum.Sum(nil)) != c.SHA256 {
+		return damaged("%s does not match its sha256", c.Label())
+	}
 	return nil
 }
 
@@ -203,9 +213,9 @@ func plausible(c checkpoint.Content) error {
 	case c.Size < 0 || c.Size > checkpoint.MaxSize || c.ChunkSize < 0 || c.ChunkSize > checkpoint.MaxChunk:
 		return damaged("content of %d bytes in chunks of %d", c.Size, c.ChunkSize)
 	case c.Recipe != nil && (c.Recipe.Levels < 1 || c.Recipe.Levels > checkpoint.MaxLevels || len(c.Chunks) > 0):
-		return damaged("content %s: recipe of %d levels and %d chunks", c.SHA256, c.Recipe.Levels, len(c.Chunks))
+		return damaged("%s: recipe of %d levels and %d chunks", c.Label(), c.Recipe.Levels, len(c.Chunks))
 	case c.Recipe == nil && c.ChunkSize > 0 && int64(len(c.Chunks)) != chunkCount(c):
-		return damaged("content %s: %d bytes in %d chunks", c.SHA256, c.Size, len(c.Chunks))
+		return damaged("%s: %d bytes in %d chunks", c.Label(), c.Size, len(c.Chunks))
 	}
 	return nil
 }
@@ -309,7 +319,7 @@ func (t *tree) chunk(ctx context.Context, i int64) ([]byte, error) {
 		return nil, err
 	}
 	if size := int64(t.c.ChunkSize); size > 0 && int64(len(b)) != min(size, t.c.Size-i*size) {
-		return nil, damaged("chunk %d of content %s has %d bytes", i, t.c.SHA256, len(b))
+		return nil, damaged("chunk %d of %s has %d bytes", i, t.c.Label(), len(b))
 	}
 	return b, nil
 }
@@ -337,7 +347,7 @@ func Walk(ctx context.Context, src Source, c checkpoint.Content, visit func(leve
 		}
 	}
 	if c.ChunkSize > 0 && w.left > 0 {
-		return damaged("content %s: its recipe lacks %d chunks", c.SHA256, w.left)
+		return damaged("%s: its recipe lacks %d chunks", c.Label(), w.left)
 	}
 	return nil
 }

@@ -110,16 +110,16 @@ func ReadList(ctx context.Context, src Source, l checkpoint.List, each func(json
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			if long = append(long, line...); len(long) > maxEntry {
-				return damaged("list %s: an entry of more than %d bytes", l.SHA256, maxEntry)
+				return damaged("list of %s: an entry of more than %d bytes", l.Label(), maxEntry)
 			}
 			continue
 		case errors.Is(err, io.EOF) && len(line)+len(long) == 0:
 			if count != l.Count {
-				return damaged("list %s has %d entries, want %d", l.SHA256, count, l.Count)
+				return damaged("list of %s has %d entries, want %d", l.Label(), count, l.Count)
 			}
 			return nil
 		case errors.Is(err, io.EOF):
-			return damaged("list %s: its last entry has no end", l.SHA256)
+			return damaged("list of %s: its last entry has no end", l.Label())
 		case err != nil:
 			return fmt.Errorf("read list: %w", err)
 		}
@@ -128,7 +128,7 @@ func ReadList(ctx context.Context, src Source, l checkpoint.List, each func(json
 			long = long[:0]
 		}
 		if count++; count > l.Count {
-			return damaged("list %s has more than its %d entries", l.SHA256, l.Count)
+			return damaged("list of %s has more than its %d entries", l.Label(), l.Count)
 		}
 		if err := each(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
 			return err
@@ -153,7 +153,7 @@ func ReadFiles(ctx context.Context, src Source, set *checkpoint.FileSet) ([]chec
 	err := ReadList(ctx, src, l, func(entry json.RawMessage) error {
 		var f checkpoint.File
 		if err := json.Unmarshal(entry, &f); err != nil {
-			return damaged("list %s: entry %d: %w", l.SHA256, len(files)+1, err)
+			return damaged("list of %s: entry %d: %w", l.Label(), len(files)+1, err)
 		}
 		files = append(files, f)
 		return nil
@@ -162,7 +162,7 @@ func ReadFiles(ctx context.Context, src Source, set *checkpoint.FileSet) ([]chec
 		return nil, err
 	}
 	if err := checkpoint.ValidateFiles(files); err != nil {
-		return nil, damaged("list %s: %w", l.SHA256, err)
+		return nil, damaged("list of %s: %w", l.Label(), err)
 	}
 	return files, nil
 }

@@ -49,7 +49,7 @@ func (t *Tx) PutPage(ctx context.Context, b []byte) (checkpoint.Hash, error) {
 // error that wraps checkpoint.ErrDamaged otherwise.
 func (t *Tx) PutAs(ctx context.Context, r io.Reader, c checkpoint.Content) error {
 	if c.ChunkSize == 0 && c.Size > 0 {
-		return damaged("content %s has no chunk size", c.SHA256)
+		return damaged("%s has no chunk size", c.Label())
 	}
 	ids, err := newTree(ctx, t, c)
 	if err != nil {
@@ -63,7 +63,7 @@ func (t *Tx) PutAs(ctx context.Context, r io.Reader, c checkpoint.Content) error
 		}
 		b := buf[:min(int64(len(buf)), left)]
 		if n, err := io.ReadFull(r, b); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return damaged("content %s ends after %d of %d bytes", c.SHA256, c.Size-left+int64(n), c.Size)
+			return damaged("%s ends after %d of %d bytes", c.Label(), c.Size-left+int64(n), c.Size)
 		} else if err != nil {
 			return fmt.Errorf("put: %w", err)
 		}
@@ -74,18 +74,15 @@ func (t *Tx) PutAs(ctx context.Context, r io.Reader, c checkpoint.Content) error
 			return err
 		}
 		if id != want {
-			return damaged("chunk %d of content %s does not match its sha256", i, c.SHA256)
+			return damaged("chunk %d of %s does not match its sha256", i, c.Label())
 		}
 	}
 	if n, err := io.ReadFull(r, make([]byte, 1)); n > 0 {
-		return damaged("content %s goes on after %d bytes", c.SHA256, c.Size)
+		return damaged("%s goes on after %d bytes", c.Label(), c.Size)
 	} else if !errors.Is(err, io.EOF) {
 		return fmt.Errorf("put: %w", err)
 	}
-	if c.Size > 0 && checkpoint.Hash(sum.Sum(nil)) != c.SHA256 {
-		return damaged("content %s does not match its sha256", c.SHA256)
-	}
-	return nil
+	return checkSum(c, sum)
 }
 
 // putter makes content out of chunks.

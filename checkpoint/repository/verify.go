@@ -283,7 +283,7 @@ func (v *verifier) content(ctx context.Context, c *verified) error {
 	}
 	return v.r.ReadList(ctx, *c.list, func(entry json.RawMessage) error {
 		if !json.Valid(entry) {
-			return damaged("list %s: an entry is no JSON", c.content.SHA256)
+			return damaged("list of %s: an entry is no JSON", c.content.Label())
 		}
 		return nil
 	})

@@ -152,7 +152,7 @@ func metaName(id checkpoint.Hash) string { return dirMeta + id.String() }
 // source does when something is fetched for the first time.
 func lead(ctx context.Context, src repository.Source, m *checkpoint.Manifest) ([]*checkpoint.File, error) {
 	var files []*checkpoint.File
-	written := map[string]checkpoint.Hash{}
+	written := map[string]checkpoint.Content{}
 	err := repository.References(ctx, src, m, func(ref repository.Reference) error {
 		err := repository.Walk(ctx, src, ref.Content, func(level int, id checkpoint.Hash, _ []byte) error {
 			if level > 0 || ref.List == nil {
@@ -171,10 +171,10 @@ func lead(ctx context.Context, src repository.Source, m *checkpoint.Manifest) ([
 			return fmt.Errorf("component %s: %s: %w: a file without a chunk size", ref.Component, ref.Path, checkpoint.ErrDamaged)
 		}
 		// The same file in two components stands in the archive once.
-		if sum, ok := written[ref.Path]; ok && sum == ref.Content.SHA256 {
+		if c, ok := written[ref.Path]; ok && c.Equal(ref.Content) {
 			return nil
 		}
-		written[ref.Path] = ref.Content.SHA256
+		written[ref.Path] = ref.Content
 		files = append(files, ref.File)
 		return nil
 	})

@@ -67,6 +67,8 @@ func saved(tb testing.TB, repo *repository.Repository) (*checkpoint.Manifest, ma
 	}
 	list, err := tx.PutList(ctx, many)
 	must(tb, err)
+	partly := file("$ZED_DATA/threads/threads.db", noise(1001, 10_000))
+	partly.SHA256 = checkpoint.Hash{} // of the whole it is not always known
 	threads, err := tx.PutList(ctx, []repository.Keyed{{Key: "t1", Value: checkpoint.Thread{ID: "t1", Title: "one", Updated: created}}})
 	must(tb, err)
 	odd := file("$HOME/odd", []byte("odd"))
@@ -77,7 +79,7 @@ func saved(tb testing.TB, repo *repository.Repository) (*checkpoint.Manifest, ma
 		Format: checkpoint.Format, ID: "20261123T101500.123Z-3f9a1c2e", Session: "ses_01", Epoch: 3, Seq: 118, Created: created, Reason: "test",
 		Components: checkpoint.Components{
 			Zed: &checkpoint.Zed{Head: head, Threads: &threads, FileSet: checkpoint.FileSet{Files: []checkpoint.File{
-				file("$ZED_DATA/db/0-dev/db.sqlite", noise(1000, 300_000)), file("$ZED_DATA/threads/threads.db", noise(1001, 10_000)),
+				file("$ZED_DATA/db/0-dev/db.sqlite", noise(1000, 300_000)), partly,
 			}}},
 			Conversations: &checkpoint.Files{Head: head, FileSet: checkpoint.FileSet{FileList: &list}},
 			Files: &checkpoint.Files{Head: head, FileSet: checkpoint.FileSet{Files: []checkpoint.File{
