@@ -80,8 +80,9 @@ func full() *checkpoint.Manifest {
 				Scratchpad: []*checkpoint.Node{{ID: "w2", InScratchpad: true}}, Focused: "w1",
 			},
 			Files: &checkpoint.Files{Head: head(checkpoint.OK), FileSet: checkpoint.FileSet{Files: []checkpoint.File{
-				{PathB64: []byte("$HOME/\xff"), Kind: checkpoint.KindFile, State: checkpoint.OK, Mode: 0o600, Holes: [][2]int64{{0, 4096}}, Content: small("f")},
+				{PathB64: []byte("$HOME/\xff"), Kind: checkpoint.KindFile, State: checkpoint.OK, Mode: 0o600, Holes: [][2]int64{{0, 2}, {3, 1}}, Content: small("hole")},
 				{Path: "$HOME/l", Kind: checkpoint.KindSymlink, State: checkpoint.OK, Link: "f"},
+				{Path: "$HOME/m", Kind: checkpoint.KindSymlink, State: checkpoint.OK, LinkB64: []byte("\xff")},
 			}}},
 		},
 		Stats: checkpoint.Stats{PlainBytes: 1, NewBytes: 2, Files: 3, DurationMS: 4},
@@ -161,7 +162,7 @@ func TestDecodeOfTheFuture(t *testing.T) {
 	if _, err := checkpoint.Decode(bytes.Replace(b, []byte(`"epoch":3`), []byte(`"epoch":3,"novelty":[1]`), 1)); err != nil {
 		t.Errorf("an unknown field: %v", err)
 	}
-	m, err := checkpoint.Decode(bytes.Replace(b, []byte(`"zed":{"v":1`), []byte(`"zed":{"v":2,"files":"otherwise"`), 1))
+	m, err := checkpoint.Decode(bytes.Replace(b, []byte(`"zed":{"v":1,"state":"partial"`), []byte(`"zed":{"v":2,"state":["otherwise"],"files":7`), 1))
 	if err != nil {
 		t.Fatalf("an unknown component version: %v", err)
 	}
@@ -224,21 +225,44 @@ func TestDecodeRefuses(t *testing.T) {
 		"a recipe too deep": func(m *checkpoint.Manifest) {
 			file(m).Recipe = &checkpoint.Recipe{SHA256: checkpoint.Sum(nil), Levels: 6}
 		},
-		"bytes without chunks":       func(m *checkpoint.Manifest) { file(m).Recipe = nil },
-		"a relative root":            func(m *checkpoint.Manifest) { m.Roots["$HOME"] = "home" },
-		"a root with another name":   func(m *checkpoint.Manifest) { m.Roots["HOME"] = "/home" },
-		"a leaf without a window":    func(m *checkpoint.Manifest) { m.Components.Windows.Items = m.Components.Windows.Items[:1] },
-		"a window without a leaf":    func(m *checkpoint.Manifest) { m.Components.Windows.Items[0].Leaf = "w9" },
-		"two windows of one leaf":    func(m *checkpoint.Manifest) { m.Components.Windows.Items[1].Leaf = "w1" },
-		"a window of no process":     func(m *checkpoint.Manifest) { m.Components.Windows.Items[0].Process = "p9" },
-		"a node twice":               func(m *checkpoint.Manifest) { m.Components.Layout.Scratchpad[0].ID = "w1" },
-		"a node without an id":       func(m *checkpoint.Manifest) { m.Components.Layout.Workspaces[0].Nodes[0].ID = "" },
-		"focus on a stranger":        func(m *checkpoint.Manifest) { m.Components.Layout.Workspaces[0].Focus = []string{"w2"} },
-		"focused on nothing":         func(m *checkpoint.Manifest) { m.Components.Layout.Focused = "w9" },
-		"a null node":                func(m *checkpoint.Manifest) { m.Components.Layout.Scratchpad = []*checkpoint.Node{nil} },
-		"threads that do not add up": func(m *checkpoint.Manifest) { m.Components.Zed.Threads.Count = 0 },
-		"files inline and as a list": func(m *checkpoint.Manifest) { m.Components.Conversations.Files = m.Components.Files.Files },
-		"nesting beyond any desk":    func(m *checkpoint.Manifest) { m.Components.Layout.Workspaces[0].Nodes[0].Nodes[0] = deep(100) },
+		"bytes without chunks":        func(m *checkpoint.Manifest) { file(m).Recipe = nil },
+		"a relative root":             func(m *checkpoint.Manifest) { m.Roots["$HOME"] = "home" },
+		"a root with another name":    func(m *checkpoint.Manifest) { m.Roots["HOME"] = "/home" },
+		"a leaf without a window":     func(m *checkpoint.Manifest) { m.Components.Windows.Items = m.Components.Windows.Items[:1] },
+		"a window without a leaf":     func(m *checkpoint.Manifest) { m.Components.Windows.Items[0].Leaf = "w9" },
+		"two windows of one leaf":     func(m *checkpoint.Manifest) { m.Components.Windows.Items[1].Leaf = "w1" },
+		"a window of no process":      func(m *checkpoint.Manifest) { m.Components.Windows.Items[0].Process = "p9" },
+		"a node twice":                func(m *checkpoint.Manifest) { m.Components.Layout.Scratchpad[0].ID = "w1" },
+		"a node without an id":        func(m *checkpoint.Manifest) { m.Components.Layout.Workspaces[0].Nodes[0].ID = "" },
+		"focus on a stranger":         func(m *checkpoint.Manifest) { m.Components.Layout.Workspaces[0].Focus = []string{"w2"} },
+		"focused on nothing":          func(m *checkpoint.Manifest) { m.Components.Layout.Focused = "w9" },
+		"a null node":                 func(m *checkpoint.Manifest) { m.Components.Layout.Scratchpad = []*checkpoint.Node{nil} },
+		"threads that do not add up":  func(m *checkpoint.Manifest) { m.Components.Zed.Threads.Count = 0 },
+		"files inline and as a list":  func(m *checkpoint.Manifest) { m.Components.Conversations.Files = m.Components.Files.Files },
+		"a NUL in a path":             func(m *checkpoint.Manifest) { file(m).Path = "$HOME/a\x00b" },
+		"a root that is a prefix":     func(m *checkpoint.Manifest) { file(m).Path = "$HOME2/../$HOME/x/.." },
+		"a root in the middle":        func(m *checkpoint.Manifest) { file(m).Path = "x/$HOME/y" },
+		"a root alone":                func(m *checkpoint.Manifest) { file(m).Path = "$HOME/" },
+		"a path with an empty name":   func(m *checkpoint.Manifest) { file(m).Path = "$HOME//x" },
+		"a link to nowhere":           func(m *checkpoint.Manifest) { *file(m) = link("") },
+		"a link with a NUL":           func(m *checkpoint.Manifest) { *file(m) = link("a\x00b") },
+		"a link with two targets":     func(m *checkpoint.Manifest) { *file(m) = link("a"); file(m).LinkB64 = []byte("b") },
+		"a link with content":         func(m *checkpoint.Manifest) { file(m).Kind, file(m).Link = checkpoint.KindSymlink, "x" },
+		"a hole before the start":     func(m *checkpoint.Manifest) { file(m).Holes = [][2]int64{{-4096, 4096}} },
+		"a hole of nothing":           func(m *checkpoint.Manifest) { file(m).Holes = [][2]int64{{0, 0}} },
+		"a hole of less than nothing": func(m *checkpoint.Manifest) { file(m).Holes = [][2]int64{{4096, -4096}} },
+		"a hole beyond the end":       func(m *checkpoint.Manifest) { file(m).Holes = [][2]int64{{4096, 311296}} },
+		"a hole that overflows":       func(m *checkpoint.Manifest) { file(m).Holes = [][2]int64{{4096, math.MaxInt64}} },
+		"holes in another order":      func(m *checkpoint.Manifest) { file(m).Holes = [][2]int64{{8192, 4096}, {0, 4096}} },
+		"holes over each other":       func(m *checkpoint.Manifest) { file(m).Holes = [][2]int64{{0, 4096}, {4095, 4096}} },
+		"a null node, no windows": func(m *checkpoint.Manifest) {
+			m.Components.Windows, m.Components.Layout.Scratchpad = nil, []*checkpoint.Node{nil}
+		},
+		"a process twice, no layout": func(m *checkpoint.Manifest) {
+			m.Components.Layout = nil
+			m.Components.Windows.Processes = append(m.Components.Windows.Processes, m.Components.Windows.Processes[0])
+		},
+		"nesting beyond any desk": func(m *checkpoint.Manifest) { m.Components.Layout.Workspaces[0].Nodes[0].Nodes[0] = deep(100) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -259,6 +283,10 @@ func TestDecodeRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func link(target string) checkpoint.File {
+	return checkpoint.File{Path: "$HOME/x", Kind: checkpoint.KindSymlink, State: checkpoint.OK, Link: target}
 }
 
 func deep(n int) *checkpoint.Node {

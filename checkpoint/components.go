@@ -180,7 +180,8 @@ func (c *Components) UnmarshalJSON(b []byte) error {
 		NameZed: &c.Zed, NameConversations: &c.Conversations, NameWindows: &c.Windows, NameLayout: &c.Layout, NameFiles: &c.Files,
 	}
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		var head Head
+		// Of what a newer program wrote nothing but the version is known.
+		var head struct{ V int }
 		if err := json.Unmarshal(raw[name], &head); err != nil && into[name] != nil {
 			return fmt.Errorf("component %s: %w", name, err)
 		}
@@ -214,10 +215,8 @@ func (c *Components) validate() error {
 			return fmt.Errorf("component %s: threads: %w", NameZed, err)
 		}
 	}
-	if c.Windows != nil && c.Layout != nil {
-		if err := validateDesk(c.Windows, c.Layout); err != nil {
-			return fmt.Errorf("component %s: %w", NameLayout, err)
-		}
+	if err := validateDesk(c.Windows, c.Layout); err != nil {
+		return fmt.Errorf("component %s: %w", NameLayout, err)
 	}
 	return nil
 }

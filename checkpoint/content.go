@@ -24,6 +24,9 @@ const (
 	MaxLevels = 5
 	// MaxSize is the largest content a reader accepts, in bytes (1 TiB).
 	MaxSize = 1 << 40
+	// MaxHoles is how many holes of a file are listed. They inform, so a writer
+	// leaves the smallest out.
+	MaxHoles = 1 << 14
 )
 
 // Content names bytes: their size, and the chunks they are made of, in order. Up

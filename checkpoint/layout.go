@@ -197,67 +197,86 @@ const (
 )
 
 // validateDesk checks that every node has an id of its own, that focus arrays
-// name children, and that leaves and windows are one to one.
+// name children, and that leaves and windows are one to one. Either may be nil,
+// when it is absent or of a version that is not known; then the other is checked
+// alone.
 func validateDesk(w *Windows, l *Layout) error {
-	ids := map[string]bool{}
-	leaves := map[string]bool{}
-	add := func(id string) error {
-		if id == "" {
-			return fmt.Errorf("a node without an id")
+	var leaves map[string]bool
+	if l != nil {
+		d := desk{ids: map[string]bool{}, leaves: map[string]bool{}}
+		if err := d.validate(l); err != nil {
+			return err
 		}
-		if ids[id] {
-			return fmt.Errorf("node %s stands twice", id)
-		}
-		ids[id] = true
-		if len(ids) > maxNodes {
-			return fmt.Errorf("more than %d nodes", maxNodes)
-		}
+		leaves = d.leaves
+	}
+	if w == nil {
 		return nil
 	}
-	var visit func(nodes []*Node, depth int) error
-	visit = func(nodes []*Node, depth int) error {
-		if depth > maxDepth {
-			return fmt.Errorf("nested deeper than %d", maxDepth)
-		}
-		for _, n := range nodes {
-			if n == nil {
-				return fmt.Errorf("a node that is null")
-			}
-			if err := add(n.ID); err != nil {
-				return err
-			}
-			if n.Leaf() {
-				leaves[n.ID] = true
-			}
-			if err := validateFocus(n.ID, n.Focus, n.Nodes); err != nil {
-				return err
-			}
-			if err := visit(n.Nodes, depth+1); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	return validateWindows(w, leaves)
+}
+
+// desk gathers the nodes of a layout.
+type desk struct{ ids, leaves map[string]bool }
+
+func (d desk) validate(l *Layout) error {
 	for _, ws := range l.Workspaces {
-		if err := add(ws.ID); err != nil {
+		if err := d.add(ws.ID); err != nil {
 			return err
 		}
 		if err := validateFocus(ws.ID, ws.Focus, ws.Nodes, ws.Floating); err != nil {
 			return err
 		}
 		for _, nodes := range [][]*Node{ws.Nodes, ws.Floating} {
-			if err := visit(nodes, 1); err != nil {
+			if err := d.visit(nodes, 1); err != nil {
 				return err
 			}
 		}
 	}
-	if err := visit(l.Scratchpad, 1); err != nil {
+	if err := d.visit(l.Scratchpad, 1); err != nil {
 		return err
 	}
-	if l.Focused != "" && !ids[l.Focused] {
+	if l.Focused != "" && !d.ids[l.Focused] {
 		return fmt.Errorf("focused node %s is not there", l.Focused)
 	}
-	return validateWindows(w, leaves)
+	return nil
+}
+
+func (d desk) add(id string) error {
+	if id == "" {
+		return fmt.Errorf("a node without an id")
+	}
+	if d.ids[id] {
+		return fmt.Errorf("node %s stands twice", id)
+	}
+	d.ids[id] = true
+	if len(d.ids) > maxNodes {
+		return fmt.Errorf("more than %d nodes", maxNodes)
+	}
+	return nil
+}
+
+func (d desk) visit(nodes []*Node, depth int) error {
+	if len(nodes) > 0 && depth > maxDepth {
+		return fmt.Errorf("nested deeper than %d", maxDepth)
+	}
+	for _, n := range nodes {
+		if n == nil {
+			return fmt.Errorf("a node that is null")
+		}
+		if err := d.add(n.ID); err != nil {
+			return err
+		}
+		if n.Leaf() {
+			d.leaves[n.ID] = true
+		}
+		if err := validateFocus(n.ID, n.Focus, n.Nodes); err != nil {
+			return err
+		}
+		if err := d.visit(n.Nodes, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func validateFocus(id string, focus []string, children ...[]*Node) error {
@@ -278,6 +297,7 @@ func validateFocus(id string, focus []string, children ...[]*Node) error {
 	return nil
 }
 
+// validateWindows takes nil for leaves that are not known.
 func validateWindows(w *Windows, leaves map[string]bool) error {
 	processes := map[string]bool{}
 	for _, p := range w.Processes {
@@ -287,7 +307,7 @@ func validateWindows(w *Windows, leaves map[string]bool) error {
 		processes[p.ID] = true
 	}
 	for _, item := range w.Items {
-		if !leaves[item.Leaf] {
+		if leaves != nil && !leaves[item.Leaf] {
 			return fmt.Errorf("window %q (%s) has no leaf of its own", item.Title, item.Leaf)
 		}
 		delete(leaves, item.Leaf)

@@ -192,8 +192,12 @@ type File struct {
 	MtimeNS MtimeNS `json:"mtime_ns,omitempty"`
 	// Meaning is the digest of a database without its volatile columns.
 	Meaning string `json:"meaning,omitempty"`
+	// Link is the target of a symlink, as it was read. One that is not UTF-8
+	// stands in LinkB64 instead.
 	Link    string `json:"link,omitempty"`
-	// Holes are the parts of a sparse file that hold nothing: [offset, length].
+	LinkB64 []byte `json:"link_b64,omitempty"`
+	// Holes are the parts of a sparse file that hold nothing: [offset, length],
+	// in the order of the file. They inform: the content holds zeros there.
 	Holes [][2]int64 `json:"holes,omitempty"`
 	Content
 }
@@ -204,6 +208,14 @@ func (f File) Name() string {
 		return f.Path
 	}
 	return string(f.PathB64)
+}
+
+// Target returns the target of the symlink f, whichever way it is written.
+func (f File) Target() string {
+	if f.Link != "" {
+		return f.Link
+	}
+	return string(f.LinkB64)
 }
 
 // Mode is permission bits, written in octal.
@@ -257,8 +269,8 @@ func (f File) validate() error {
 	switch f.Kind {
 	case KindFile, KindSQLite, KindJSONL:
 	case KindSymlink:
-		if f.Link == "" {
-			return fmt.Errorf("file %s: a symlink to nowhere", f.Name())
+		if err := f.validateLink(); err != nil {
+			return fmt.Errorf("file %s: %w", f.Name(), err)
 		}
 		return nil
 	default:
@@ -267,8 +279,44 @@ func (f File) validate() error {
 	if !f.State.Usable() {
 		return nil
 	}
-	if err := f.Content.validate(); err != nil {
+	err := f.Content.validate()
+	if err == nil {
+		err = f.validateHoles()
+	}
+	if err != nil {
 		return fmt.Errorf("file %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+func (f File) validateLink() error {
+	target := f.Target()
+	switch {
+	case f.Link != "" && len(f.LinkB64) > 0:
+		return errors.New("a symlink with two targets")
+	case target == "":
+		return errors.New("a symlink to nowhere")
+	case len(target) > MaxPath:
+		return fmt.Errorf("a symlink with a target of %d bytes, at most %d are allowed", len(target), MaxPath)
+	case strings.ContainsRune(target, 0):
+		return errors.New("a symlink whose target holds a NUL")
+	case f.Size != 0 || len(f.Chunks) > 0 || f.Recipe != nil || len(f.Holes) > 0:
+		return errors.New("a symlink with content")
+	}
+	return nil
+}
+
+func (f File) validateHoles() error {
+	if len(f.Holes) > MaxHoles {
+		return fmt.Errorf("%d holes, at most %d are allowed", len(f.Holes), MaxHoles)
+	}
+	end := int64(0)
+	for _, h := range f.Holes {
+		offset, length := h[0], h[1]
+		if offset < end || length <= 0 || offset > f.Size || length > f.Size-offset {
+			return fmt.Errorf("a hole of %d bytes at %d: want holes in order within %d bytes", length, offset, f.Size)
+		}
+		end = offset + length
 	}
 	return nil
 }

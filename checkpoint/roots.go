@@ -20,12 +20,21 @@ var rootPattern = regexp.MustCompile(`^\$[A-Z][A-Z0-9_]{0,31}$`)
 
 func isRootName(s string) bool { return rootPattern.MatchString(s) }
 
+// Limits of a stored path below its root and of a link's target, in bytes:
+// those of Linux (PATH_MAX without its NUL, NAME_MAX). What is longer could not
+// have been read, and could not be put anywhere.
+const (
+	MaxPath = 4095
+	MaxName = 255
+)
+
 // ErrPath is returned for a stored path that would leave its root.
 var ErrPath = errors.New("unsafe path")
 
 // SplitLogical takes a logical path such as $HOME/.claude/x.jsonl apart into
 // its root and the path below it. It refuses, with ErrPath, everything that is
-// not plainly below a root: no "..", no empty component, no trailing slash.
+// not plainly below a root: no "..", no empty component, no trailing slash, no
+// NUL, nothing longer than MaxPath and MaxName.
 func SplitLogical(logical string) (root, rel string, err error) {
 	root, rel, ok := strings.Cut(logical, "/")
 	switch {
@@ -35,6 +44,13 @@ func SplitLogical(logical string) (root, rel string, err error) {
 		return "", "", fmt.Errorf("%w: %q", ErrPath, logical)
 	case strings.ContainsRune(rel, 0):
 		return "", "", fmt.Errorf("%w: %q holds a NUL", ErrPath, logical)
+	case len(rel) > MaxPath:
+		return "", "", fmt.Errorf("%w: %d bytes, at most %d are allowed: %.40q…", ErrPath, len(rel), MaxPath, logical)
+	}
+	for name := range strings.SplitSeq(rel, "/") {
+		if len(name) > MaxName {
+			return "", "", fmt.Errorf("%w: a name of %d bytes, at most %d are allowed: %.40q…", ErrPath, len(name), MaxName, logical)
+		}
 	}
 	return root, rel, nil
 }

@@ -100,6 +100,9 @@ func readFrame(decoder *zstd.Decoder, f *frame) ([]byte, error) {
 }
 
 func decodeFrame(decoder *zstd.Decoder, f *frame, packed []byte) ([]byte, error) {
+	if _, err := oneFrame(packed); err != nil {
+		return nil, fmt.Errorf("frame at %d of %s: %w", f.offset, f.pack.path, err)
+	}
 	plain, err := decoder.DecodeAll(packed, make([]byte, 0, f.plain))
 	if err != nil {
 		return nil, damaged("frame at %d of %s: %w", f.offset, f.pack.path, err)

@@ -253,9 +253,9 @@ func unseal(decoder *zstd.Decoder, b []byte) ([]byte, error) {
 	if sum := checkpoint.Sum(packed); !bytes.Equal(sum[:], sums[len(sum):]) {
 		return nil, damaged("the manifest's compressed bytes do not match their sha256")
 	}
-	var head zstd.Header
-	if err := head.Decode(packed); err != nil {
-		return nil, damaged("manifest: %w", err)
+	head, err := oneFrame(packed)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	size := uint64(checkpoint.MaxManifest) // some encoders do not say
 	if head.HasFCS {
@@ -272,6 +272,41 @@ func unseal(decoder *zstd.Decoder, b []byte) ([]byte, error) {
 		return nil, damaged("the manifest does not match its sha256")
 	}
 	return plain, nil
+}
+
+// oneFrame checks that b is exactly one zstd frame, by its structure alone
+// (RFC 8878, 3.1.1): a decoder takes further frames, and skippable ones before,
+// as part of the same stream. It returns the frame's header.
+func oneFrame(b []byte) (zstd.Header, error) {
+	var head zstd.Header
+	if err := head.Decode(b); err != nil {
+		return head, damaged("no zstd frame: %w", err)
+	}
+	if head.Skippable {
+		return head, damaged("a skippable frame where a zstd frame belongs")
+	}
+	const blockHead, rle = 3, 1
+	at := head.HeaderSize
+	for last := false; !last; {
+		if len(b)-at < blockHead {
+			return head, damaged("a zstd frame is cut off")
+		}
+		v := int(b[at]) | int(b[at+1])<<8 | int(b[at+2])<<16
+		last = v&1 == 1
+		at += blockHead
+		if v>>1&3 == rle {
+			at++
+		} else {
+			at += v >> 3
+		}
+	}
+	if head.HasCheckSum {
+		at += 4
+	}
+	if at != len(b) {
+		return head, damaged("a zstd frame of %d bytes stands in %d", at, len(b))
+	}
+	return head, nil
 }
 
 // newEncoder returns the encoder of every frame of the format. The window is a

@@ -127,6 +127,9 @@ func ReadList(ctx context.Context, src Source, l checkpoint.List, each func(json
 			line = append(long, line...)
 			long = long[:0]
 		}
+		if len(line) > maxEntry {
+			return damaged("list %s: an entry of %d bytes, at most %d are allowed", l.Label(), len(line), maxEntry)
+		}
 		if count++; count > l.Count {
 			return damaged("list of %s has more than its %d entries", l.Label(), l.Count)
 		}
@@ -146,8 +149,8 @@ func ReadFiles(ctx context.Context, src Source, set *checkpoint.FileSet) ([]chec
 		return set.Files, nil
 	}
 	l := *set.FileList
-	if l.Count > maxFiles || l.Size > maxFilesBytes {
-		return nil, fmt.Errorf("list of %d files in %d bytes: at most %d in %d are supported", l.Count, l.Size, maxFiles, maxFilesBytes)
+	if err := checkFileList(l); err != nil {
+		return nil, err
 	}
 	var files []checkpoint.File
 	err := ReadList(ctx, src, l, func(entry json.RawMessage) error {
@@ -165,4 +168,12 @@ func ReadFiles(ctx context.Context, src Source, set *checkpoint.FileSet) ([]chec
 		return nil, damaged("list of %s: %w", l.Label(), err)
 	}
 	return files, nil
+}
+
+// checkFileList bounds what ReadFiles holds in memory.
+func checkFileList(l checkpoint.List) error {
+	if l.Count > maxFiles || l.Size > maxFilesBytes {
+		return damaged("list of %d files in %d bytes: at most %d in %d are allowed", l.Count, l.Size, maxFiles, maxFilesBytes)
+	}
+	return nil
 }
