@@ -229,7 +229,7 @@ func TestANewerFormatIsRefusedClearly(t *testing.T) {
 	must(t, err)
 	b, err := os.ReadFile(packs[0])
 	must(t, err)
-	b = append(b[:len(b)-len(packFormat)], strings.Replace(packFormat, "v1", "v2", 1)...)
+	b = bytes.ReplaceAll(b, []byte(packFormat), []byte(strings.Replace(packFormat, "v1", "v2", 1)))
 	must(t, os.WriteFile(packs[0], b, 0o600))
 	fresh, err := Open(r.Dir())
 	must(t, err)

@@ -253,6 +253,18 @@ func unseal(decoder *zstd.Decoder, b []byte) ([]byte, error) {
 	if sum := checkpoint.Sum(packed); !bytes.Equal(sum[:], sums[len(sum):]) {
 		return nil, damaged("the manifest's compressed bytes do not match their sha256")
 	}
+	plain, err := inflate(decoder, packed)
+	if err != nil {
+		return nil, err
+	}
+	if sum := checkpoint.Sum(plain); !bytes.Equal(sum[:], sums[:len(sum)]) {
+		return nil, damaged("the manifest does not match its sha256")
+	}
+	return plain, nil
+}
+
+// inflate decodes the zstd frame of a manifest.
+func inflate(decoder *zstd.Decoder, packed []byte) ([]byte, error) {
 	head, err := oneFrame(packed)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
@@ -268,9 +280,6 @@ func unseal(decoder *zstd.Decoder, b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, damaged("manifest: %w", err)
 	}
-	if sum := checkpoint.Sum(plain); !bytes.Equal(sum[:], sums[:len(sum)]) {
-		return nil, damaged("the manifest does not match its sha256")
-	}
 	return plain, nil
 }
 
@@ -285,26 +294,12 @@ func oneFrame(b []byte) (zstd.Header, error) {
 	if head.Skippable {
 		return head, damaged("a skippable frame where a zstd frame belongs")
 	}
-	const blockHead, rle = 3, 1
-	at := head.HeaderSize
-	for last := false; !last; {
-		if len(b)-at < blockHead {
-			return head, damaged("a zstd frame is cut off")
-		}
-		v := int(b[at]) | int(b[at+1])<<8 | int(b[at+2])<<16
-		last = v&1 == 1
-		at += blockHead
-		if v>>1&3 == rle {
-			at++
-		} else {
-			at += v >> 3
-		}
+	length, ok := frameLength(bytes.NewReader(b), 0, head)
+	if !ok {
+		return head, damaged("a zstd frame is cut off")
 	}
-	if head.HasCheckSum {
-		at += 4
-	}
-	if at != len(b) {
-		return head, damaged("a zstd frame of %d bytes stands in %d", at, len(b))
+	if length != int64(len(b)) {
+		return head, damaged("a zstd frame of %d bytes stands in %d", length, len(b))
 	}
 	return head, nil
 }

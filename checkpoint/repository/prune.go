@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 )
@@ -52,7 +53,7 @@ type PruneReport struct {
 //
 // It may be stopped at any point: the next one goes on. Packs are never deleted
 // that are not understood, nor any while the manifest, a list or a recipe of one
-// checkpoint cannot be read in full: see PruneReport.Blocked. Of content, only
+// checkpoint cannot be read in full, or lies in quarantine since less than a week: see PruneReport.Blocked. Of content, only
 // that of packs written anew is read.
 func (r *Repository) Prune(ctx context.Context, drop []checkpoint.ID, o PruneOptions) (PruneReport, error) {
 	p := pruner{r: r, dry: o.DryRun, drop: drop}
@@ -90,8 +91,15 @@ func (p *pruner) run(ctx context.Context) error {
 		return err
 	}
 	live, err := p.mark(ctx)
-	if err != nil || len(p.report.Blocked) > 0 {
+	if err != nil {
 		return err
+	}
+	quarantined, err := p.r.quarantined(time.Now())
+	if err != nil {
+		return err
+	}
+	if p.report.Blocked = append(p.report.Blocked, quarantined...); len(p.report.Blocked) > 0 {
+		return nil
 	}
 	dead, sparse := p.r.index.wanted(live)
 	if err := p.remove(dead); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,7 +70,7 @@ func (r *Repository) prepare(ctx context.Context) error {
 		}
 		r.prepared = true
 	}
-	for _, name := range []string{dirCheckpoints, dirPacks} {
+	for _, name := range []string{dirCheckpoints, dirPacks, dirQuarantine} {
 		if err := sweep(r.disk, filepath.Join(r.dir, name)); err != nil {
 			return err
 		}
@@ -353,12 +354,15 @@ func (t *Tx) commitManifest(id checkpoint.ID, plain []byte, guard func() error) 
 }
 
 // writeFile writes a new file durably.
-func writeFile(d disk, name string, b []byte) error {
+func writeFile(d disk, name string, b []byte) error { return copyFile(d, name, bytes.NewReader(b)) }
+
+// copyFile writes a new file of what r gives, durably.
+func copyFile(d disk, name string, r io.Reader) error {
 	f, err := d.create(name)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
+	_, err = io.Copy(f, r)
 	if err == nil {
 		err = f.Sync()
 	}

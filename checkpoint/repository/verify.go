@@ -31,8 +31,22 @@ type VerifyReport struct {
 	// PackBytes is what the packs take on disk, PlainBytes what was read back
 	// out of them.
 	PackBytes, PlainBytes int64
+	// Orphans is what no checkpoint needs. It is no damage: a prune frees it, and
+	// what is being committed just now counts too. Nil where it is not known: not
+	// all checkpoints were verified, or one cannot be read in full.
+	Orphans *Orphans
 	// Damage lists what is wrong, once for every checkpoint that it hurts.
 	Damage []Damage
+}
+
+// Orphans counts what no checkpoint needs.
+type Orphans struct {
+	// Packs is how many hold nothing else, and PackBytes what these take on disk.
+	Packs     int
+	PackBytes int64
+	// Chunks is how many there are in all packs, pages included; one that stands
+	// in two packs counts twice.
+	Chunks int
 }
 
 // Verify reads back every byte that the given checkpoints need, all of them for
@@ -54,6 +68,11 @@ func (r *Repository) Verify(ctx context.Context, ids []checkpoint.ID, progress f
 	}
 	if err := r.index.scan(ctx); err != nil {
 		return v.report, err
+	}
+	if v.all {
+		if err := v.mark(ctx); err != nil {
+			return v.report, err
+		}
 	}
 	if err := v.packs(ctx); err != nil {
 		return v.report, err
@@ -79,6 +98,8 @@ type verifier struct {
 	done   Progress
 	report VerifyReport
 
+	// live is what checkpoints need; nil where that is not known.
+	live *marks
 	// contents holds every content once, and who needs it; order as found.
 	contents map[checkpoint.Hash]*verified
 	order    []*verified
@@ -114,6 +135,16 @@ func (v *verifier) advance(done, total int64) {
 	v.progress(v.done)
 }
 
+// mark finds out what the checkpoints need, to tell what are orphans.
+func (v *verifier) mark(ctx context.Context) error {
+	p := pruner{r: v.r, dry: true}
+	live, err := p.mark(ctx)
+	if err == nil && len(p.report.Blocked) == 0 {
+		v.live, v.report.Orphans = live, &Orphans{}
+	}
+	return err
+}
+
 func (v *verifier) packs(ctx context.Context) error {
 	names, err := readDir(v.r.index.dir)
 	if err != nil {
@@ -135,6 +166,9 @@ func (v *verifier) packs(ctx context.Context) error {
 			v.report.Packs++
 			v.report.PackBytes += size
 			v.mu.Unlock()
+			if errors.Is(err, checkpoint.ErrDamaged) {
+				v.r.index.distrust(name)
+			}
 			if err != nil {
 				return v.damage(ctx, Damage{File: filepath.Join(dirPacks, name), Err: err})
 			}
@@ -154,19 +188,23 @@ func (v *verifier) pack(ctx context.Context, name string) (int64, error) {
 	}
 	defer f.Close()
 	v.advance(0, size)
-	frames, err := readTable(path)
-	if err != nil {
-		return size, err
-	}
 	sum := sha256.New()
 	r := io.TeeReader(f, sum)
 	header := make([]byte, headerLen)
 	if _, err := io.ReadFull(r, header); err != nil {
 		return size, damaged("header: %w", err)
 	}
-	if !bytes.Equal(header, appendSkippable(nil, magicHeader, []byte(packFormat))) {
+	ours := bytes.Equal(header, appendSkippable(nil, magicHeader, []byte(packFormat)))
+	frames, err := readTable(path)
+	switch {
+	case errors.Is(err, checkpoint.ErrFormat) && ours:
+		return size, damaged("it starts as version 1 and does not end so")
+	case err != nil:
+		return size, err
+	case !ours:
 		return size, damaged("the header is not that of a pack")
 	}
+	v.countOrphans(frames, size)
 	for _, fr := range frames {
 		if err := ctx.Err(); err != nil {
 			return size, err
@@ -185,6 +223,30 @@ func (v *verifier) pack(ctx context.Context, name string) (int64, error) {
 		return size, damaged("the pack's bytes do not match its name")
 	}
 	return size, nil
+}
+
+// countOrphans counts what no checkpoint needs in a pack.
+func (v *verifier) countOrphans(frames []*frame, size int64) {
+	if v.live == nil {
+		return
+	}
+	total, orphans := 0, 0
+	for _, f := range frames {
+		for _, c := range f.chunks {
+			total++
+			if !v.live.holds(c) {
+				orphans++
+			}
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	o := v.report.Orphans
+	o.Chunks += orphans
+	if orphans == total {
+		o.Packs++
+		o.PackBytes += size
+	}
 }
 
 func (v *verifier) frame(r io.Reader, f *frame) error {
