@@ -73,6 +73,12 @@ func (a *Agent) Files(ctx context.Context, m *checkpoint.Manifest, component str
 		if set == nil {
 			return
 		}
+		release, err := a.k.repo.Hold(m.ID)
+		if err != nil {
+			yield(checkpoint.File{}, err)
+			return
+		}
+		defer release()
 		files, err := a.k.repo.Files(ctx, set)
 		if err != nil {
 			yield(checkpoint.File{}, err)
@@ -92,8 +98,14 @@ func (a *Agent) Threads(ctx context.Context, m *checkpoint.Manifest) iter.Seq2[c
 		if m.Components.Zed == nil || m.Components.Zed.Threads == nil {
 			return
 		}
+		release, err := a.k.repo.Hold(m.ID)
+		if err != nil {
+			yield(checkpoint.Thread{}, err)
+			return
+		}
+		defer release()
 		stopped := fmt.Errorf("stopped")
-		err := a.k.repo.ReadList(ctx, *m.Components.Zed.Threads, func(entry json.RawMessage) error {
+		err = a.k.repo.ReadList(ctx, *m.Components.Zed.Threads, func(entry json.RawMessage) error {
 			var t checkpoint.Thread
 			if err := json.Unmarshal(entry, &t); err != nil {
 				return fmt.Errorf("list of threads: %w: %w", checkpoint.ErrDamaged, err)

@@ -14,9 +14,9 @@ import (
 )
 
 // Prune applies the retention rules, or with dryRun says what they would do. What
-// is in use, a restore may still need, or is the newest good one stays.
-func (k *Keeper) Prune(ctx context.Context, dryRun bool, inUse ...checkpoint.ID) (rpc.Pruned, error) {
-	drop, err := k.expired(ctx, inUse)
+// is wanted or held, a restore may still need, or is the newest good one stays.
+func (k *Keeper) Prune(ctx context.Context, dryRun bool, wanted ...checkpoint.ID) (rpc.Pruned, error) {
+	drop, err := k.expired(ctx, wanted)
 	if err != nil {
 		return rpc.Pruned{}, err
 	}
@@ -24,7 +24,7 @@ func (k *Keeper) Prune(ctx context.Context, dryRun bool, inUse ...checkpoint.ID)
 }
 
 // expired returns what retention deletes now.
-func (k *Keeper) expired(ctx context.Context, inUse []checkpoint.ID) ([]checkpoint.ID, error) {
+func (k *Keeper) expired(ctx context.Context, wanted []checkpoint.ID) ([]checkpoint.ID, error) {
 	entries, _, err := k.repo.List(ctx)
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func (k *Keeper) expired(ctx context.Context, inUse []checkpoint.ID) ([]checkpoi
 	if err != nil {
 		return nil, err
 	}
-	keep := append(j.Kept(time.Now()), inUse...)
+	keep := append(j.Kept(time.Now()), wanted...)
 	if j.Decision != nil {
 		keep = append(keep, j.Decision.Checkpoint) // its windows may be yet to come
 	}
@@ -49,7 +49,7 @@ func (k *Keeper) expired(ctx context.Context, inUse []checkpoint.ID) ([]checkpoi
 func (k *Keeper) prune(ctx context.Context, drop []checkpoint.ID, dryRun bool) (rpc.Pruned, error) {
 	k.capturer.Keep(k.latest)
 	report, err := k.repo.Prune(ctx, drop, repository.PruneOptions{DryRun: dryRun, Guard: k.guard})
-	p := rpc.Pruned{Deleted: report.Deleted, Count: len(report.Deleted), Kept: report.Kept, FreedBytes: report.FreedBytes}
+	p := rpc.Pruned{Deleted: report.Deleted, Count: len(report.Deleted), Kept: report.Kept, Held: report.Held, FreedBytes: report.FreedBytes}
 	for _, d := range report.Blocked {
 		p.Blocked = append(p.Blocked, d.String())
 	}
@@ -60,7 +60,8 @@ func (k *Keeper) prune(ctx context.Context, drop []checkpoint.ID, dryRun bool) (
 }
 
 // Delete deletes a checkpoint, pinned or not, and returns what that has freed and
-// why it is not more. One that must stay is checkpoint.ErrProtected.
+// why it is not more. One that must stay is checkpoint.ErrProtected, one that
+// somebody holds checkpoint.ErrBusy.
 func (k *Keeper) Delete(ctx context.Context, id checkpoint.ID) (rpc.Pruned, error) {
 	entries, err := Entries(ctx, k.repo)
 	if err != nil {
@@ -81,6 +82,9 @@ func (k *Keeper) Delete(ctx context.Context, id checkpoint.ID) (rpc.Pruned, erro
 		return rpc.Pruned{}, fmt.Errorf("%w: it is the only good one: %s", checkpoint.ErrProtected, id)
 	}
 	p, err := k.prune(ctx, []checkpoint.ID{id}, false)
+	if err == nil && len(p.Held) > 0 {
+		err = fmt.Errorf("%w: checkpoint %s is being read: exported, restored, shown or verified", checkpoint.ErrBusy, id)
+	}
 	if err != nil || (!latest && k.entry.ID != id) {
 		return p, err
 	}
@@ -153,7 +157,7 @@ func (a *Agent) retain(ctx context.Context) {
 	}
 	first := r.last.IsZero()
 	r.due, r.last = false, time.Now()
-	drop, err := a.k.expired(ctx, a.inUse())
+	drop, err := a.k.expired(ctx, a.wanted())
 	var p rpc.Pruned
 	if err == nil && (len(drop) > 0 || first) {
 		p, err = a.k.prune(ctx, drop, false)
@@ -168,7 +172,7 @@ func (a *Agent) retain(ctx context.Context) {
 	case len(p.Blocked) > 0:
 		problem = "disk space is not freed: what is needed is not known in full: " + p.Blocked[0]
 	case p.Count > 0:
-		a.log.Debug("pruned", "deleted", p.Count, "kept", p.Kept, "freed_bytes", p.FreedBytes, "ms", time.Since(r.last).Milliseconds())
+		a.log.Debug("pruned", "deleted", p.Count, "kept", p.Kept, "held", len(p.Held), "freed_bytes", p.FreedBytes, "ms", time.Since(r.last).Milliseconds())
 	}
 	a.mu.Lock()
 	isNew := problem != "" && problem != a.unpruned
@@ -179,14 +183,13 @@ func (a *Agent) retain(ctx context.Context) {
 	}
 }
 
-// inUse returns the checkpoints that must not go now: those that are exported,
-// and the one whose windows are yet to be restored.
-func (a *Agent) inUse() []checkpoint.ID {
-	ids := a.transfers.inUse()
+// wanted returns the checkpoint whose windows are yet to be restored, if there is
+// one.
+func (a *Agent) wanted() []checkpoint.ID {
 	if a.desk.wanted && a.desk.target != "" {
-		ids = append(ids, a.desk.target)
+		return []checkpoint.ID{a.desk.target}
 	}
-	return ids
+	return nil
 }
 
 // write has the loop do something to the repository, once the start decision is
@@ -217,10 +220,7 @@ func (a *Agent) Pin(ctx context.Context, selector string, pinned bool) (checkpoi
 func (a *Agent) Delete(ctx context.Context, id checkpoint.ID) (int64, error) {
 	var p rpc.Pruned
 	err := a.write(ctx, func(ctx context.Context) (err error) {
-		if slices.Contains(a.transfers.inUse(), id) {
-			return fmt.Errorf("%w: checkpoint %s is being exported", checkpoint.ErrBusy, id)
-		}
-		if slices.Contains(a.inUse(), id) {
+		if slices.Contains(a.wanted(), id) {
 			return fmt.Errorf("%w: its windows are yet to be restored: %s", checkpoint.ErrProtected, id)
 		}
 		p, err = a.k.Delete(ctx, id)
@@ -233,7 +233,7 @@ func (a *Agent) Delete(ctx context.Context, id checkpoint.ID) (int64, error) {
 func (a *Agent) Prune(ctx context.Context, dryRun bool) (rpc.Pruned, error) {
 	var p rpc.Pruned
 	err := a.write(ctx, func(ctx context.Context) (err error) {
-		p, err = a.k.Prune(ctx, dryRun, a.inUse()...)
+		p, err = a.k.Prune(ctx, dryRun, a.wanted()...)
 		return err
 	})
 	return p, err

@@ -9,10 +9,8 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -35,12 +33,10 @@ type transfers struct {
 	mu *sync.Mutex
 	// described holds what exports are, since saying so costs as much as one.
 	described map[checkpoint.ID]archive.Description
-	// exporting counts the exports under way, of each checkpoint.
-	exporting map[checkpoint.ID]int
 }
 
 func newTransfers(k *Keeper) transfers {
-	return transfers{repo: k.repo, dir: k.dir, importing: &sync.Mutex{}, mu: &sync.Mutex{}, described: map[checkpoint.ID]archive.Description{}, exporting: map[checkpoint.ID]int{}}
+	return transfers{repo: k.repo, dir: k.dir, importing: &sync.Mutex{}, mu: &sync.Mutex{}, described: map[checkpoint.ID]archive.Description{}}
 }
 
 // Export is part of rpc.Backend.
@@ -50,42 +46,28 @@ func (a *Agent) Export(ctx context.Context, selector string, offset int64) (rpc.
 		return rpc.Archive{}, err
 	}
 	id := found.Manifest.ID
-	a.transfers.export(id, 1)
+	release, err := a.k.repo.Hold(id)
+	if err != nil {
+		return rpc.Archive{}, err
+	}
 	d, err := a.transfers.describe(ctx, id)
 	if err != nil {
-		a.transfers.export(id, -1)
+		release()
 		return rpc.Archive{}, err
 	}
 	if offset > d.Size {
-		a.transfers.export(id, -1)
+		release()
 		return rpc.Archive{}, fmt.Errorf("%w: offset %d is beyond the archive's %d bytes", checkpoint.ErrInvalid, offset, d.Size)
 	}
 	r, w := io.Pipe()
 	go func() {
-		defer a.transfers.export(id, -1)
+		defer release()
 		w.CloseWithError(archive.Export(ctx, a.transfers.repo, id, w))
 	}()
 	if _, err := io.CopyN(io.Discard, r, offset); err != nil {
 		return rpc.Archive{}, errors.Join(err, r.Close())
 	}
 	return rpc.Archive{ID: id, Size: d.Size, SHA256: d.SHA256, Body: r}, nil
-}
-
-// export notes that an export of id began, 1, or ended, -1: meanwhile it must not
-// be deleted.
-func (t transfers) export(id checkpoint.ID, n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.exporting[id] += n; t.exporting[id] == 0 {
-		delete(t.exporting, id)
-	}
-}
-
-// inUse returns the checkpoints that are being exported.
-func (t transfers) inUse() []checkpoint.ID {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Collect(maps.Keys(t.exporting))
 }
 
 func (t transfers) describe(ctx context.Context, id checkpoint.ID) (archive.Description, error) {

@@ -31,7 +31,8 @@ var (
 	// ErrInvalid: an argument has a value that it cannot have, or a selector
 	// means more than one checkpoint.
 	ErrInvalid = errors.New("invalid argument")
-	// ErrBusy: another restore or import of this session is running.
+	// ErrBusy: another restore or import of this session is running, or somebody
+	// reads the checkpoint that was to be deleted.
 	ErrBusy = errors.New("session is busy")
 	// ErrProtected: the checkpoint must not be deleted: it is the only good one,
 	// or a restore still needs it.

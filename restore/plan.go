@@ -259,7 +259,7 @@ func (r *Restorer) Plan(ctx context.Context, q Request) (*Plan, error) {
 func (r *Restorer) planBest(ctx context.Context, q Request, selected []string) (*Plan, *checkpoint.Manifest, error) {
 	var damage []string
 	for _, id := range append([]checkpoint.ID{q.Checkpoint}, q.Older...) {
-		m, _, err := r.Source.Load(ctx, id)
+		m, release, err := r.load(ctx, id)
 		if errors.Is(err, checkpoint.ErrDamaged) {
 			damage = append(damage, err.Error())
 			continue
@@ -268,6 +268,7 @@ func (r *Restorer) planBest(ctx context.Context, q Request, selected []string) (
 			return nil, nil, err
 		}
 		p, err := r.plan(ctx, m, selected)
+		release()
 		if err != nil {
 			return nil, nil, err
 		}
@@ -282,6 +283,18 @@ func (r *Restorer) planBest(ctx context.Context, q Request, selected []string) (
 		return p, m, nil
 	}
 	return nil, nil, fmt.Errorf("%w: no checkpoint can be read: %s", checkpoint.ErrDamaged, strings.Join(damage, "; "))
+}
+
+// load reads the manifest of a checkpoint, which is held until release is called.
+func (r *Restorer) load(ctx context.Context, id checkpoint.ID) (m *checkpoint.Manifest, release func(), err error) {
+	if release, err = r.Source.Hold(id); err != nil {
+		return nil, nil, err
+	}
+	if m, _, err = r.Source.Load(ctx, id); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return m, release, nil
 }
 
 // plan gathers the facts about one checkpoint.

@@ -44,6 +44,8 @@ var (
 // Source is where checkpoints come from: a repository.
 type Source interface {
 	files.Source
+	// Hold keeps a checkpoint from being deleted until release is called.
+	Hold(id checkpoint.ID) (release func(), err error)
 	Load(ctx context.Context, id checkpoint.ID) (*checkpoint.Manifest, checkpoint.Hash, error)
 	Files(ctx context.Context, set *checkpoint.FileSet) ([]checkpoint.File, error)
 }

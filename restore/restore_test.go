@@ -51,6 +51,8 @@ func newStore() *store {
 	}
 }
 
+func (s *store) Hold(checkpoint.ID) (func(), error) { return func() {}, nil }
+
 func (s *store) Load(_ context.Context, id checkpoint.ID) (*checkpoint.Manifest, checkpoint.Hash, error) {
 	if err := s.noLoad[id]; err != nil {
 		return nil, checkpoint.Hash{}, err

@@ -129,16 +129,21 @@ func (u *run) choose(ctx context.Context, stager *files.Stager, q Request, selec
 		if len(need) == 0 {
 			break
 		}
-		m, _, err := u.Source.Load(ctx, id)
-		if err := ctx.Err(); err != nil {
-			return false, err
+		m, release, err := u.load(ctx, id)
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			if err == nil {
+				release()
+			}
+			return false, ctxErr
 		}
 		if err != nil {
 			u.warn(fmt.Sprintf("checkpoint %s cannot be used: %v", id, err))
 			continue
 		}
 		before := len(need)
-		if need, err = u.take(ctx, stager, m, need, first); err != nil {
+		need, err = u.take(ctx, stager, m, need, first)
+		release()
+		if err != nil {
 			return false, err
 		}
 		if id != q.Checkpoint && len(need) < before {

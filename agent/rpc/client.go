@@ -91,6 +91,9 @@ func (c *Client) Prune(ctx context.Context, dryRun bool) (Pruned, error) {
 	for _, id := range out.GetDeletedIds() {
 		p.Deleted = append(p.Deleted, checkpoint.ID(id))
 	}
+	for _, id := range out.GetHeldIds() {
+		p.Held = append(p.Held, checkpoint.ID(id))
+	}
 	return p, nil
 }
 

@@ -10,8 +10,8 @@ import (
 
 // Bounds of the answer to PruneCheckpoints.
 const (
-	maxDeletedIDs = 1000
-	maxBlocked    = 100
+	maxPrunedIDs = 1000
+	maxBlocked   = 100
 )
 
 // UpdateCheckpoint pins a checkpoint or removes its pin.
@@ -49,8 +49,14 @@ func (s *checkpointService) PruneCheckpoints(ctx context.Context, in *ckptv1.Pru
 	out := &ckptv1.PruneCheckpointsResponse{
 		Deleted: int32(p.Count), Kept: int32(p.Kept), FreedBytes: p.FreedBytes, Blocked: texts(p.Blocked[:min(len(p.Blocked), maxBlocked)], maxWord),
 	}
-	for _, id := range p.Deleted[:min(len(p.Deleted), maxDeletedIDs)] {
-		out.DeletedIds = append(out.DeletedIds, string(id))
-	}
+	out.DeletedIds, out.HeldIds = firstIDs(p.Deleted), firstIDs(p.Held)
 	return out, nil
+}
+
+func firstIDs(ids []checkpoint.ID) []string {
+	var first []string
+	for _, id := range ids[:min(len(ids), maxPrunedIDs)] {
+		first = append(first, string(id))
+	}
+	return first
 }

@@ -46,7 +46,7 @@ func TestPruneAnswersWithinItsBounds(t *testing.T) {
 	t.Parallel()
 	m := newMemory()
 	conn := serve(t, m, Options{}).dial(t)
-	m.pruned = Pruned{Count: 2, Kept: 7, FreedBytes: 1 << 40, Deleted: []checkpoint.ID{testEntry(2).ID, testEntry(1).ID}, Blocked: []string{"checkpoint x: damaged"}}
+	m.pruned = Pruned{Count: 2, Kept: 7, FreedBytes: 1 << 40, Deleted: []checkpoint.ID{testEntry(2).ID, testEntry(1).ID}, Held: []checkpoint.ID{testEntry(3).ID}, Blocked: []string{"checkpoint x: damaged"}}
 	got, err := NewClient(conn).Prune(ctxOf(t), true)
 	if err != nil || !reflect.DeepEqual(got, m.pruned) || !m.askedDryRun {
 		t.Errorf("got %+v, %v", got, err)

@@ -97,8 +97,10 @@ type Pruned struct {
 	// Deleted are checkpoints, newest first, at most 1000 of Count.
 	Deleted []checkpoint.ID
 	Count   int
-	// Kept is how many are left.
+	// Kept is how many are left; Held are those of them that are only there
+	// because somebody reads them, at most 1000.
 	Kept       int
+	Held       []checkpoint.ID
 	FreedBytes int64
 	// Blocked says in sentences for people why nothing but manifests was deleted.
 	Blocked []string

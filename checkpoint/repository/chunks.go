@@ -31,15 +31,17 @@ func (r *Repository) Chunk(ctx context.Context, id checkpoint.Hash) ([]byte, err
 		return nil, err
 	}
 	b, err := r.chunk(id)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return b, err
+	for errors.Is(err, fs.ErrNotExist) {
+		// Another process may have written the pack since, or replaced it by
+		// another with the same chunk: look again, while there is one to find.
+		if err := r.index.scan(ctx); err != nil {
+			return nil, err
+		}
+		if _, ok := r.index.find(id); !ok {
+			break
+		}
+		b, err = r.chunk(id)
 	}
-	// Another process may have written the pack since, or replaced it by
-	// another with the same chunk: look again, once.
-	if err := r.index.scan(ctx); err != nil {
-		return nil, err
-	}
-	b, err = r.chunk(id)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return b, err
 	}

@@ -102,13 +102,23 @@ func (x *index) load(ctx context.Context) error {
 }
 
 // scan brings the index up to date: packs that are new are read, and when one
-// has gone, all of them, because the chunks it held may stand in another.
+// has gone, all of them, because the chunks it held may stand in another. When
+// one goes meanwhile, that other may have come after the names were read.
 func (x *index) scan(ctx context.Context) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	for {
+		if complete, err := x.look(ctx); complete || err != nil {
+			return err
+		}
+	}
+}
+
+// look reports whether every pack was there that was looked for. x.mu is held.
+func (x *index) look(ctx context.Context) (complete bool, err error) {
 	names, err := readDir(x.dir)
 	if err != nil {
-		return fmt.Errorf("read index: %w", err)
+		return false, fmt.Errorf("read index: %w", err)
 	}
 	there := map[string]bool{}
 	for _, name := range names {
@@ -123,19 +133,19 @@ func (x *index) scan(ctx context.Context) error {
 	x.loaded = false // until every pack is read
 	for name := range there {
 		if err := ctx.Err(); err != nil {
-			return err
+			return false, err
 		}
 		if _, known := x.packs[name]; known {
 			continue
 		}
 		frames, err := readTable(filepath.Join(x.dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // deleted meanwhile
+			return false, nil
 		}
 		x.add(name, frames, err)
 	}
 	x.loaded = true
-	return nil
+	return true, nil
 }
 
 func (x *index) gone(there map[string]bool) bool {

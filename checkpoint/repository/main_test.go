@@ -29,6 +29,10 @@ const (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(committerEnv); dir != "" {
+		if id := os.Getenv(readerEnv); id != "" {
+			exitOn(readTo(os.Stdout, dir, checkpoint.ID(id)))
+			os.Exit(0)
+		}
 		commits, err := strconv.Atoi(cmp.Or(os.Getenv(commitsEnv), "-1"))
 		exitOn(err)
 		commit(dir, commits)

@@ -30,6 +30,9 @@ type PruneReport struct {
 	// left, damaged ones included.
 	Deleted []checkpoint.ID
 	Kept    int
+	// Held are those of them that stay because somebody reads them: see Hold. A
+	// dry run does not find out.
+	Held []checkpoint.ID
 	// Packs is how many were deleted, Repacked how many of them because little in
 	// them was needed, which now stands in a new one.
 	Packs, Repacked int
@@ -45,8 +48,9 @@ type PruneReport struct {
 
 // Prune deletes the checkpoints in drop, pinned or not, and then every pack that
 // none of the others needs; packs of which little is needed are written anew.
-// One of drop that is not there is not deleted. The caller holds the session's
-// lock; Prune waits while a transaction of r is open.
+// One of drop that is not there is not deleted, nor is one that somebody holds.
+// The caller holds the session's lock; Prune waits while a transaction of r is
+// open.
 //
 //	manifests deleted ─▶ checkpoints/ synced ─▶ mark ─▶ packs deleted
 //	                                              └▶ new pack synced ─▶ old packs deleted
@@ -114,12 +118,8 @@ func (p *pruner) manifests(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		there, err := p.delete(manifestName(id))
-		if err != nil {
+		if err := p.manifest(id); err != nil {
 			return err
-		}
-		if there {
-			p.report.Deleted = append(p.report.Deleted, id)
 		}
 	}
 	// Durable before any pack goes: a manifest that came back without its packs
@@ -146,6 +146,28 @@ func (p *pruner) manifests(ctx context.Context) error {
 		gone++
 	}
 	return p.sync(dirPins, gone)
+}
+
+// manifest deletes one, unless somebody holds it.
+func (p *pruner) manifest(id checkpoint.ID) error {
+	if !p.dry {
+		release, ok, err := claim(filepath.Join(p.r.dir, manifestName(id)))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case !ok:
+			p.report.Held = append(p.report.Held, id)
+			return nil
+		}
+		defer release()
+	}
+	there, err := p.delete(manifestName(id))
+	if there {
+		p.report.Deleted = append(p.report.Deleted, id)
+	}
+	return err
 }
 
 // delete removes a file, unless it is a dry run, and counts its bytes. It reports

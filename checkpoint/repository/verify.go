@@ -65,6 +65,12 @@ func (r *Repository) Verify(ctx context.Context, ids []checkpoint.ID, progress f
 			return v.report, err
 		}
 		ids = all
+	} else {
+		release, err := r.holdAll(ids)
+		defer release()
+		if err != nil {
+			return v.report, err
+		}
 	}
 	if err := r.index.scan(ctx); err != nil {
 		return v.report, err

@@ -37,7 +37,8 @@ func (a *app) exportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, entry, err := load(ctx, repo, first(args))
+			_, entry, release, err := load(ctx, repo, first(args))
+			defer release()
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ import (
 type pruned struct {
 	Deleted    []checkpoint.ID `json:"deleted"`
 	Kept       int             `json:"kept"`
+	Held       []checkpoint.ID `json:"held,omitempty"`
 	FreedBytes int64           `json:"freed_bytes"`
 	DryRun     bool            `json:"dry_run,omitempty"`
 	Blocked    []string        `json:"blocked,omitempty"`
@@ -31,7 +32,8 @@ func (a *app) pruneCommand() *cobra.Command {
 		Short: "Delete old checkpoints, as the agent does by itself",
 		Long: `Deletes old checkpoints and frees what only they needed. Kept are, counted back from
 the newest: all of 5 minutes (at most 30), one a minute for an hour, one an hour for
-a day, one a day for a week; pinned ones; and what a restore may still need.
+a day, one a day for a week; pinned ones; what a restore may still need; and what
+somebody reads now.
 Exit code 3 when space could not be freed because a checkpoint cannot be read.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,7 +68,7 @@ func (a *app) prune(ctx context.Context, dryRun bool) (rpc.Pruned, error) {
 }
 
 func (a *app) printPruned(p rpc.Pruned, dryRun bool) error {
-	out := pruned{Deleted: p.Deleted, Kept: p.Kept, FreedBytes: p.FreedBytes, DryRun: dryRun, Blocked: p.Blocked}
+	out := pruned{Deleted: p.Deleted, Kept: p.Kept, Held: p.Held, FreedBytes: p.FreedBytes, DryRun: dryRun, Blocked: p.Blocked}
 	if out.Deleted == nil {
 		out.Deleted = []checkpoint.ID{}
 	}
@@ -83,6 +85,9 @@ func (a *app) printPruned(p rpc.Pruned, dryRun bool) error {
 			fmt.Fprintln(a.stdout, id)
 		}
 		fmt.Fprintf(a.stdout, "%d %s (%s), %d kept\n", p.Count, deleted, bytes(p.FreedBytes), p.Kept)
+		for _, id := range p.Held {
+			fmt.Fprintf(a.stdout, "kept until it is no longer read: %s\n", id)
+		}
 		for _, b := range p.Blocked {
 			fmt.Fprintf(a.stdout, "content not freed: %s\n", printable(b))
 		}
@@ -162,8 +167,8 @@ func (a *app) deleteCommand() *cobra.Command {
 		Use:   "delete SELECTOR",
 		Short: "Delete one checkpoint, pinned or not",
 		Long: `Deletes one checkpoint for ever, pinned or not, and frees what only it needed. The
-only good one, and one that a restore may still need, are refused, 6. Without --yes
-it only says which one the selector means.`,
+only good one, one that a restore may still need, and one that somebody reads now
+are refused, 6. Without --yes it only says which one the selector means.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()

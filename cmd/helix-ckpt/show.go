@@ -32,7 +32,8 @@ func (a *app) showCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, entry, err := load(ctx, repo, first(args))
+			m, entry, release, err := load(ctx, repo, first(args))
+			defer release()
 			if err != nil {
 				return err
 			}
@@ -54,20 +55,23 @@ func (a *app) showCommand() *cobra.Command {
 	return cmd
 }
 
-// load reads the checkpoint that a selector means. When that one is damaged it
-// says so, also of the latest, and returns the entry with its id: another in
-// its place must be asked for.
-func load(ctx context.Context, repo *repository.Repository, selector string) (*checkpoint.Manifest, checkpoint.Entry, error) {
+// load reads the checkpoint that a selector means, and holds it until release is
+// called, also after an error. When that one is damaged it says so, also of the
+// latest, and returns the entry with its id: another in its place must be asked
+// for.
+func load(ctx context.Context, repo *repository.Repository, selector string) (m *checkpoint.Manifest, e checkpoint.Entry, release func(), err error) {
 	entries, err := agent.Entries(ctx, repo)
 	if err != nil {
-		return nil, checkpoint.Entry{}, err
+		return nil, e, func() {}, err
 	}
-	entry, err := checkpoint.Select(entries, selector)
-	if err != nil {
-		return nil, entry, err
+	if e, err = checkpoint.Select(entries, selector); err != nil {
+		return nil, e, func() {}, err
 	}
-	m, _, err := repo.Load(ctx, entry.ID)
-	return m, entry, err
+	if release, err = repo.Hold(e.ID); err != nil {
+		return nil, e, func() {}, err
+	}
+	m, _, err = repo.Load(ctx, e.ID)
+	return m, e, release, err
 }
 
 func first(args []string) string {

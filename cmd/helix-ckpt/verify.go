@@ -71,7 +71,8 @@ func (a *app) verifyCommand() *cobra.Command {
 // verifyTarget returns the checkpoint that a selector means, also one whose
 // manifest is damaged: to say that is what verify is for.
 func verifyTarget(cmd *cobra.Command, repo *repository.Repository, selector string) (checkpoint.ID, error) {
-	_, entry, err := load(cmd.Context(), repo, selector)
+	_, entry, release, err := load(cmd.Context(), repo, selector)
+	release() // Verify holds it
 	if errors.Is(err, checkpoint.ErrDamaged) {
 		return entry.ID, nil
 	}

@@ -694,7 +694,10 @@ type PruneCheckpointsResponse struct {
 	FreedBytes int64 `protobuf:"varint,4,opt,name=freed_bytes,json=freedBytes,proto3" json:"freed_bytes,omitempty"`
 	// Why the content of deleted checkpoints was kept: what others need cannot be
 	// read in full. Sentences for people; none when content was freed.
-	Blocked       []string `protobuf:"bytes,5,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	Blocked []string `protobuf:"bytes,5,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	// Ids of checkpoints that were to go and stay until the next time, since
+	// somebody reads them; the newest 1000 of them.
+	HeldIds       []string `protobuf:"bytes,6,rep,name=held_ids,json=heldIds,proto3" json:"held_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -760,6 +763,13 @@ func (x *PruneCheckpointsResponse) GetFreedBytes() int64 {
 func (x *PruneCheckpointsResponse) GetBlocked() []string {
 	if x != nil {
 		return x.Blocked
+	}
+	return nil
+}
+
+func (x *PruneCheckpointsResponse) GetHeldIds() []string {
+	if x != nil {
+		return x.HeldIds
 	}
 	return nil
 }
@@ -2037,7 +2047,7 @@ const file_helix_ckpt_v1_checkpoint_service_proto_rawDesc = "" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
 	"freedBytes\"2\n" +
 	"\x17PruneCheckpointsRequest\x12\x17\n" +
-	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"\xa4\x01\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"\xbf\x01\n" +
 	"\x18PruneCheckpointsResponse\x12\x1f\n" +
 	"\vdeleted_ids\x18\x01 \x03(\tR\n" +
 	"deletedIds\x12\x18\n" +
@@ -2045,7 +2055,8 @@ const file_helix_ckpt_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x04kept\x18\x03 \x01(\x05R\x04kept\x12\x1f\n" +
 	"\vfreed_bytes\x18\x04 \x01(\x03R\n" +
 	"freedBytes\x12\x18\n" +
-	"\ablocked\x18\x05 \x03(\tR\ablocked\"G\n" +
+	"\ablocked\x18\x05 \x03(\tR\ablocked\x12\x19\n" +
+	"\bheld_ids\x18\x06 \x03(\tR\aheldIds\"G\n" +
 	"\x17VerifyCheckpointRequest\x12\x1a\n" +
 	"\bselector\x18\x01 \x01(\tR\bselector\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\"\xca\x01\n" +

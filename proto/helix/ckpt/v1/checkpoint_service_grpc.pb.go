@@ -62,8 +62,8 @@ type CheckpointServiceClient interface {
 	UpdateCheckpoint(ctx context.Context, in *UpdateCheckpointRequest, opts ...grpc.CallOption) (*UpdateCheckpointResponse, error)
 	// DeleteCheckpoint deletes one checkpoint, pinned or not, but not the only
 	// good one, and not one that a failed restore protects (PROTECTED). Errors:
-	// NOT_FOUND, INVALID, PROTECTED, UNDECIDED, BUSY (it is being exported),
-	// LOCKED, FENCED.
+	// NOT_FOUND, INVALID, PROTECTED, UNDECIDED, BUSY (somebody reads
+	// it), LOCKED, FENCED.
 	DeleteCheckpoint(ctx context.Context, in *DeleteCheckpointRequest, opts ...grpc.CallOption) (*DeleteCheckpointResponse, error)
 	// PruneCheckpoints applies the retention rules now and frees what nothing
 	// refers to. An agent does so by itself. Errors: UNDECIDED, BUSY, LOCKED,
@@ -302,8 +302,8 @@ type CheckpointServiceServer interface {
 	UpdateCheckpoint(context.Context, *UpdateCheckpointRequest) (*UpdateCheckpointResponse, error)
 	// DeleteCheckpoint deletes one checkpoint, pinned or not, but not the only
 	// good one, and not one that a failed restore protects (PROTECTED). Errors:
-	// NOT_FOUND, INVALID, PROTECTED, UNDECIDED, BUSY (it is being exported),
-	// LOCKED, FENCED.
+	// NOT_FOUND, INVALID, PROTECTED, UNDECIDED, BUSY (somebody reads
+	// it), LOCKED, FENCED.
 	DeleteCheckpoint(context.Context, *DeleteCheckpointRequest) (*DeleteCheckpointResponse, error)
 	// PruneCheckpoints applies the retention rules now and frees what nothing
 	// refers to. An agent does so by itself. Errors: UNDECIDED, BUSY, LOCKED,
