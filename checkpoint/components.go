@@ -232,14 +232,22 @@ func (s *FileSet) validate() error {
 }
 
 // ValidateFiles reports the first thing that cannot be true of a set of files:
-// a path that leaves its root, content that does not add up, a path twice.
+// a path that leaves its root, content that does not add up, a path twice, more
+// bytes than MaxSize.
 // FileSet's own are checked when a manifest is decoded; those read from a List
 // must be passed here.
 func ValidateFiles(files []File) error {
 	seen := make(map[string]bool, len(files))
+	size := int64(0)
 	for _, f := range files {
 		if err := f.validate(); err != nil {
 			return err
+		}
+		if f.State.Usable() {
+			size += f.Size
+		}
+		if size > MaxSize {
+			return fmt.Errorf("files of more than %d bytes together", int64(MaxSize))
 		}
 		if seen[f.Name()] {
 			return fmt.Errorf("file %s stands twice", f.Name())
@@ -250,6 +258,9 @@ func ValidateFiles(files []File) error {
 }
 
 func (l *List) validate() error {
+	if l.Count > MaxEntries || l.Size > MaxListSize {
+		return fmt.Errorf("list of %d entries in %d bytes, at most %d in %d are allowed", l.Count, l.Size, MaxEntries, MaxListSize)
+	}
 	if l.Count < 0 || (l.Count == 0) != (l.Size == 0) {
 		return fmt.Errorf("list of %d entries in %d bytes", l.Count, l.Size)
 	}

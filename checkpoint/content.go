@@ -22,8 +22,14 @@ const (
 	Fanout = 64
 	// MaxLevels bounds the depth of a recipe: 64^5 chunks of 16 KiB are 16 TiB.
 	MaxLevels = 5
-	// MaxSize is the largest content a reader accepts, in bytes (1 TiB).
+	// MaxSize is the largest content a reader accepts, and the most that the
+	// files of one component may be together, in bytes (1 TiB): a small manifest
+	// that names the same pages over and over cannot keep a reader busy for days.
 	MaxSize = 1 << 40
+	// MaxEntries is how many entries a list has, so also how many chunks, and
+	// MaxListSize how many bytes (512 MiB): lists of files are held in memory.
+	MaxEntries  = 1 << 20
+	MaxListSize = 512 << 20
 	// MaxHoles is how many holes of a file are listed. They inform, so a writer
 	// leaves the smallest out.
 	MaxHoles = 1 << 14

@@ -13,6 +13,9 @@ import (
 // Format is the first key of every manifest: its kind and version.
 const Format = "helix.ckpt/v1"
 
+// formatName is what all versions of Format start with.
+const formatName = "helix.ckpt/v"
+
 // ComponentVersion is the newest version of any component that this program
 // reads and the one that it writes.
 const ComponentVersion = 1
@@ -112,6 +115,9 @@ func Decode(b []byte) (*Manifest, error) {
 	}
 	if err := json.Unmarshal(b, &head); err != nil {
 		return nil, fmt.Errorf("decode manifest: %w", err)
+	}
+	if !strings.HasPrefix(head.Format, formatName) {
+		return nil, fmt.Errorf("not a manifest: its format is %q", head.Format)
 	}
 	if head.Format != Format {
 		return nil, fmt.Errorf("%w %q: this program reads %s; use a newer helix-ckpt", ErrFormat, head.Format, Format)

@@ -232,7 +232,7 @@ func file(component string, f checkpoint.File) *ckptv1.File {
 	out := &ckptv1.File{
 		Component: components().number(component), Path: []byte(f.Name()), Kind: kinds().number(f.Kind), State: states().number(f.State),
 		AsOfTime: stampOf(f.AsOf), FromId: string(f.From), Error: text(f.Error, maxWord), Size: f.Size, Sha256: hash(f.SHA256),
-		Mode: uint32(f.Mode), Meaning: text(f.Meaning, maxTitle), Link: []byte(f.Link),
+		Mode: uint32(f.Mode), Meaning: text(f.Meaning, maxTitle), Link: []byte(f.Target()),
 	}
 	if f.MtimeNS != 0 {
 		out.ModifyTime = stamp(f.MtimeNS.Time())

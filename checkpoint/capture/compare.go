@@ -70,7 +70,7 @@ func compareFiles(before, now []checkpoint.File) Change {
 }
 
 func sameFile(a, b checkpoint.File) bool {
-	return a.Kind == b.Kind && a.Equal(b.Content) && a.Mode == b.Mode && a.Link == b.Link &&
+	return a.Kind == b.Kind && a.Equal(b.Content) && a.Mode == b.Mode && a.Target() == b.Target() &&
 		(a.Kind == checkpoint.KindSQLite || a.MtimeNS == b.MtimeNS)
 }
 

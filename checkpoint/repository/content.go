@@ -198,6 +198,9 @@ func newTree(ctx context.Context, src Source, c checkpoint.Content) (*tree, erro
 		t.count = int64(len(c.Chunks))
 	default:
 		n, err := t.countChunks(ctx)
+		if err == nil && n > checkpoint.MaxEntries {
+			err = damaged("%s: a list of %d chunks, at most %d are allowed", c.Label(), n, checkpoint.MaxEntries)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -332,7 +335,7 @@ func Walk(ctx context.Context, src Source, c checkpoint.Content, visit func(leve
 	if err := plausible(c); err != nil {
 		return err
 	}
-	w := walker{ctx: ctx, src: src, visit: visit, left: c.Size} // of unknown size, a chunk has one byte at least
+	w := walker{ctx: ctx, src: src, visit: visit, left: min(c.Size, checkpoint.MaxEntries)} // of a list, a chunk has an entry at least
 	if c.ChunkSize > 0 {
 		w.left = chunkCount(c)
 	}

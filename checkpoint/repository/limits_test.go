@@ -35,8 +35,10 @@ func TestLimits(t *testing.T) {
 		"one name of a path":                         l.name,
 		"holes of a file":                            l.holes,
 		"entry of a list, newline included":          l.entry,
-		"files in one list":                          func(over int) error { return checkFileList(checkpoint.List{Count: 1<<20 + over}) },
-		"bytes of one list of files":                 l.listBytes,
+		"entries of a list":                          l.entries,
+		"chunks of a list":                           l.listChunks,
+		"bytes of a list":                            l.listBytes,
+		"files of a component together":              l.together,
 		"nodes of a layout, workspaces included":     l.nodes,
 		"nodes nested in a workspace":                l.nested,
 		"length of a chunk":                          l.chunk,
@@ -197,8 +199,45 @@ func (l limits) entry(over int) error {
 	return ReadList(l.t.Context(), m, list, func(json.RawMessage) error { return nil })
 }
 
-func (l limits) listBytes(over int) error {
-	return checkFileList(checkpoint.List{Content: checkpoint.Content{Size: int64(512<<20 + over)}})
+func (l limits) list(entries, size int) error {
+	return l.manifest(func(m *checkpoint.Manifest) {
+		c := checkpoint.Content{Size: int64(size), Recipe: &checkpoint.Recipe{SHA256: checkpoint.Sum(nil), Levels: 1}}
+		m.Components.Files.FileSet = checkpoint.FileSet{FileList: &checkpoint.List{Count: entries, Content: c}}
+	})
+}
+
+func (l limits) entries(over int) error { return l.list(1<<20+over, 1<<20) }
+
+func (l limits) listBytes(over int) error { return l.list(1, 512<<20+over) }
+
+// listChunks goes through a list of 2²⁰ chunks, made of pages that stand in it
+// over and over.
+func (l limits) listChunks(over int) error {
+	m := memory{}
+	chunk := m.put([]byte("{}\n"))
+	full, last := chunk, chunk
+	for range 3 {
+		full, last = m.put(bytes.Repeat(full[:], 64)), m.put(last[:])
+	}
+	root := m.put(append(bytes.Repeat(full[:], 4), bytes.Repeat(last[:], over)...))
+	n := 1<<20 + over
+	list := checkpoint.List{Count: n, Content: checkpoint.Content{Size: int64(3 * n), Recipe: &checkpoint.Recipe{SHA256: root, Levels: 4}}}
+	read := ReadList(l.t.Context(), m, list, func(json.RawMessage) error { return nil })
+	walked := Walk(l.t.Context(), m, list.Content, func(int, checkpoint.Hash, []byte) error { return nil })
+	if errors.Is(read, checkpoint.ErrDamaged) != errors.Is(walked, checkpoint.ErrDamaged) {
+		l.t.Errorf("read: %v; walked: %v", read, walked)
+	}
+	return read
+}
+
+// together has two files that are as long as all may be.
+func (l limits) together(over int) error {
+	return l.manifest(func(m *checkpoint.Manifest) {
+		for _, size := range []int64{1 << 39, 1<<39 + int64(over)} {
+			c := checkpoint.Content{Size: size, ChunkSize: checkpoint.ChunkSize, Recipe: &checkpoint.Recipe{SHA256: checkpoint.Sum(nil), Levels: 5}}
+			m.Components.Files.Files = append(m.Components.Files.Files, fileOf(strconv.FormatInt(int64(len(m.Components.Files.Files)), 10), c))
+		}
+	})
 }
 
 func (l limits) nodes(over int) error {

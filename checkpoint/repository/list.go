@@ -26,10 +26,6 @@ const (
 	listChunk = 1 << 20
 	// maxEntry bounds one entry, in bytes, its newline included.
 	maxEntry = 1 << 20
-	// maxFiles bounds the list of files that is held in memory at once.
-	maxFiles = 1 << 20
-	// maxFilesBytes bounds the same in bytes of JSON.
-	maxFilesBytes = 512 << 20
 )
 
 // Keyed is an entry of a list to be written.
@@ -149,9 +145,6 @@ func ReadFiles(ctx context.Context, src Source, set *checkpoint.FileSet) ([]chec
 		return set.Files, nil
 	}
 	l := *set.FileList
-	if err := checkFileList(l); err != nil {
-		return nil, err
-	}
 	var files []checkpoint.File
 	err := ReadList(ctx, src, l, func(entry json.RawMessage) error {
 		var f checkpoint.File
@@ -168,12 +161,4 @@ func ReadFiles(ctx context.Context, src Source, set *checkpoint.FileSet) ([]chec
 		return nil, damaged("list of %s: %w", l.Label(), err)
 	}
 	return files, nil
-}
-
-// checkFileList bounds what ReadFiles holds in memory.
-func checkFileList(l checkpoint.List) error {
-	if l.Count > maxFiles || l.Size > maxFilesBytes {
-		return damaged("list of %d files in %d bytes: at most %d in %d are allowed", l.Count, l.Size, maxFiles, maxFilesBytes)
-	}
-	return nil
 }

@@ -76,6 +76,9 @@ func export(ctx context.Context, repo *repository.Repository, id checkpoint.ID, 
 		return err
 	}
 	m, err := checkpoint.Decode(plain)
+	if err == nil {
+		err = known(m)
+	}
 	if err != nil {
 		return err
 	}
@@ -199,7 +202,7 @@ func fileHeader(f *checkpoint.File) *tar.Header {
 		h.Mode = 0o600
 	}
 	if f.Kind == checkpoint.KindSymlink {
-		h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, f.Link, 0
+		h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, f.Target(), 0
 	}
 	return h
 }

@@ -6,16 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/repository"
 )
-
-// ErrOtherSession is returned for the archive of another session than the one
-// that was asked for.
-var ErrOtherSession = errors.New("archive of another session")
 
 // Archive is an archive being read. Its manifest is known; the rest is still to
 // come.
@@ -24,8 +21,15 @@ type Archive struct {
 	plain    []byte
 	frame    *frameReader
 	zstd     *zstd.Decoder
-	tar      *tar.Reader
+	// between is what the tar is read from. It bounds what lies between two
+	// entries.
+	between *io.LimitedReader
+	tar     *tar.Reader
 }
+
+// maxBetween is how many bytes of tar may lie between the contents of two
+// entries: padding, and headers of which archive/tar takes 1 MiB each.
+const maxBetween = 4 << 20
 
 // Open reads an archive up to and with its manifest, which says what session it
 // belongs to. Close must be called. Errors about what r holds wrap
@@ -37,7 +41,8 @@ func Open(r io.Reader) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open archive: %w", err)
 	}
-	a.zstd, a.tar = z, tar.NewReader(z)
+	a.zstd, a.between = z, &io.LimitedReader{R: z}
+	a.tar = tar.NewReader(a.between)
 	if err := a.readManifest(); err != nil {
 		a.Close()
 		return nil, fmt.Errorf("open archive: %w", err)
@@ -63,7 +68,19 @@ func (a *Archive) readManifest() error {
 	if err == nil {
 		err = matches(h, plainHeader(nameManifest, len(a.plain), a.manifest.Created))
 	}
+	if err == nil {
+		err = known(a.manifest)
+	}
 	return err
+}
+
+// known refuses a manifest with a component that this program does not know: it
+// cannot say what content the checkpoint needs.
+func known(m *checkpoint.Manifest) error {
+	for name, v := range m.Components.Unsupported {
+		return fmt.Errorf("%w: component %s is of version %d: use a newer helix-ckpt", checkpoint.ErrFormat, name, v)
+	}
+	return nil
 }
 
 // Manifest returns the manifest of the archive.
@@ -86,8 +103,8 @@ type Imported struct {
 
 // Options of an import.
 type Options struct {
-	// Session refuses, with ErrOtherSession, an archive of any other; empty
-	// takes what the archive names.
+	// Session refuses, with checkpoint.ErrOtherSession, an archive of any other;
+	// empty takes what the archive names.
 	Session string
 }
 
@@ -99,7 +116,7 @@ func Import(ctx context.Context, repo *repository.Repository, r io.Reader, guard
 	}
 	defer a.Close()
 	if m := a.Manifest(); o.Session != "" && m.Session != o.Session {
-		return Imported{}, fmt.Errorf("%w: it holds %s of session %s, not of %s", ErrOtherSession, m.ID, m.Session, o.Session)
+		return Imported{}, fmt.Errorf("the archive is %w: of %q, not of %q", checkpoint.ErrOtherSession, m.Session, o.Session)
 	}
 	return a.Import(ctx, repo, guard)
 }
@@ -200,11 +217,16 @@ func (i *importer) Chunk(ctx context.Context, id checkpoint.Hash) ([]byte, error
 
 // next returns the next entry.
 func (a *Archive) next() (*tar.Header, error) {
+	a.between.N = maxBetween
 	h, err := a.tar.Next()
-	if errors.Is(err, io.EOF) {
-		return nil, damaged("it ends too early")
+	if err != nil {
+		if errors.Is(err, io.EOF) && a.between.N > 0 {
+			return nil, damaged("it ends too early")
+		}
+		return nil, a.cause(err)
 	}
-	return h, a.cause(err)
+	a.between.N = h.Size
+	return h, nil
 }
 
 func (a *Archive) read(size int64) ([]byte, error) {
@@ -228,12 +250,17 @@ func (e entryReader) Read(p []byte) (int, error) {
 
 // end checks that nothing follows.
 func (a *Archive) end() error {
+	a.between.N = maxBetween
 	h, err := a.tar.Next()
 	if err == nil {
 		return damaged("%s is not part of its checkpoint", h.Name)
 	}
 	if !errors.Is(err, io.EOF) {
 		return a.cause(err)
+	}
+	const tarEnd = 2 * 512
+	if maxBetween-a.between.N < tarEnd {
+		return damaged("it has no end")
 	}
 	switch n, err := a.zstd.Read(make([]byte, 1)); {
 	case n > 0:
@@ -251,6 +278,8 @@ func (a *Archive) cause(err error) error {
 		return err
 	case a.frame.err != nil:
 		return a.frame.err
+	case a.between.N == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
+		return damaged("more than %d bytes between two entries", maxBetween)
 	}
 	return fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
 }
@@ -259,6 +288,11 @@ func (a *Archive) cause(err error) error {
 func matches(h, want *tar.Header) error {
 	if h.Name != want.Name || h.Typeflag != want.Typeflag || h.Size != want.Size || h.Linkname != want.Linkname {
 		return damaged("entry %q (type %q, %d bytes) stands where %q (type %q, %d bytes) belongs", h.Name, h.Typeflag, h.Size, want.Name, want.Typeflag, want.Size)
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return damaged("entry %q is written as a sparse file", h.Name)
+		}
 	}
 	if h.Mode != want.Mode || !h.ModTime.Equal(want.ModTime) {
 		return damaged("entry %q: mode %04o and time %s are not those of the manifest", h.Name, h.Mode, h.ModTime)
