@@ -13,7 +13,7 @@ endif
 # How many inputs each fuzz target gets.
 FUZZTIME ?= 1000x
 
-.PHONY: all demo test vet fuzz lint build proto bench nightly deps tools
+.PHONY: all demo test vet fuzz fault lint build proto bench nightly deps tools
 all: build
 
 ## build: the static binary bin/helix-ckpt
@@ -42,6 +42,10 @@ vet:
 fuzz:
 	@.ci/fuzz $(FUZZTIME)
 
+## fault: kill -9, failing system calls, full disks, flipped bits, power cuts, at length
+fault: deps
+	HELIX_CKPT_TEST_SEED=$(SEED) $(GO) test -timeout 120m -v ./integration/fault -fault-kills 1000 -fault-cuts 200
+
 ## lint: the linters, the format, the proto, and that generated code is up to date
 lint:
 	@.ci/lint
@@ -60,6 +64,7 @@ nightly: deps build vet
 	RAPID_SEED=$(SEED) RAPID_CHECKS=$${RAPID_CHECKS:-2000} HELIX_CKPT_TEST_SEED=$(SEED) \
 		$(GO) test -race -timeout 120m $$($(GO) list ./... | grep -v /integration/line$$)
 	HELIX_CKPT_TEST_SEED=$(SEED) $(GO) test -race -timeout 120m -v ./integration/line -line-for 5m -line-kills 300
+	@$(MAKE) --no-print-directory fault SEED=$(SEED)
 	@.ci/fuzz 50000x
 
 ## tools: builds the tools of .ci/tools.mod once (minutes when cold, then cached)
