@@ -21,15 +21,21 @@ import (
 type judge struct {
 	packs     map[digest]map[digest][]byte // by the sha256 of the file: its chunks
 	manifests map[digest]json.RawMessage
-	// needs holds, of contents that were put together and compared with their
-	// sha256, what they are made of.
-	needs map[string][]digest
+	// wholes holds contents that were put together, and compared with their sha256
+	// where they have one, by what names them.
+	wholes map[string]whole
+}
+
+// whole is content that was put together: what it is made of, and its sha256.
+type whole struct {
+	needs []digest
+	sum   string
 }
 
 type digest = [sha256.Size]byte
 
 func newJudge() *judge {
-	return &judge{map[digest]map[digest][]byte{}, map[digest]json.RawMessage{}, map[string][]digest{}}
+	return &judge{map[digest]map[digest][]byte{}, map[digest]json.RawMessage{}, map[string]whole{}}
 }
 
 // stored is what a repository holds: of each checkpoint, the sha256 of each file
@@ -241,40 +247,39 @@ func (j *judge) content(doc json.RawMessage, chunks map[digest][]byte, paths map
 	if err := json.Unmarshal(doc, &c); err != nil {
 		return err
 	}
-	if c.Path != "" {
-		paths[c.Path] = c.SHA256
-	}
-	if needs, ok := j.needs[string(doc)]; ok && c.Count == nil {
-		for _, id := range needs {
+	if known, ok := j.wholes[string(doc)]; ok && c.Count == nil {
+		for _, id := range known.needs {
 			if chunks[id] == nil {
 				return fmt.Errorf("%s: chunk %x is not there", c.Path, id)
 			}
 		}
+		paths[c.Path] = known.sum
 		return nil
 	}
 	ids, level := c.Chunks, 0
 	if c.Recipe != nil {
 		ids, level = []string{c.Recipe.SHA256}, c.Recipe.Levels
 	}
-	var whole []byte
+	var all []byte
 	var needs []digest
 	for _, s := range ids {
 		b, err := hex.DecodeString(s)
 		if err != nil || len(b) != len(digest{}) {
 			return fmt.Errorf("%s: %q is no id", c.Path, s)
 		}
-		if whole, needs, err = expand(chunks, digest(b), level, whole, needs); err != nil {
+		if all, needs, err = expand(chunks, digest(b), level, all, needs); err != nil {
 			return fmt.Errorf("%s: %w", c.Path, err)
 		}
 	}
-	if sum := sha256.Sum256(whole); int64(len(whole)) != c.Size || (c.Size > 0 && hex.EncodeToString(sum[:]) != c.SHA256) {
-		return fmt.Errorf("%s: %d bytes that are not those of sha256 %s", c.Path, len(whole), c.SHA256)
+	sum := sha(all)
+	if int64(len(all)) != c.Size || (c.SHA256 != "" && c.Size > 0 && sum != c.SHA256) {
+		return fmt.Errorf("%s: %d bytes that are not those of sha256 %s", c.Path, len(all), c.SHA256)
 	}
-	j.needs[string(doc)] = needs
+	paths[c.Path], j.wholes[string(doc)] = sum, whole{needs, sum}
 	if c.Count == nil {
 		return nil
 	}
-	for line := range bytes.Lines(whole) {
+	for line := range bytes.Lines(all) {
 		if err := j.walk(bytes.TrimSpace(line), chunks, paths); err != nil {
 			return err
 		}
@@ -283,20 +288,20 @@ func (j *judge) content(doc json.RawMessage, chunks map[digest][]byte, paths map
 }
 
 // expand appends the bytes of a chunk, or of all chunks below a page.
-func expand(chunks map[digest][]byte, id digest, level int, whole []byte, needs []digest) ([]byte, []digest, error) {
+func expand(chunks map[digest][]byte, id digest, level int, all []byte, needs []digest) ([]byte, []digest, error) {
 	b, ok := chunks[id]
 	if !ok {
 		return nil, nil, fmt.Errorf("chunk %x is not there", id)
 	}
 	needs = append(needs, id)
 	if level == 0 {
-		return append(whole, b...), needs, nil
+		return append(all, b...), needs, nil
 	}
 	for ; len(b) >= len(id); b = b[len(id):] {
 		var err error
-		if whole, needs, err = expand(chunks, digest(b[:len(id)]), level-1, whole, needs); err != nil {
+		if all, needs, err = expand(chunks, digest(b[:len(id)]), level-1, all, needs); err != nil {
 			return nil, nil, err
 		}
 	}
-	return whole, needs, nil
+	return all, needs, nil
 }

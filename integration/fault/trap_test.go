@@ -312,11 +312,11 @@ func (t *trap) half(c call) int64 {
 	}
 	f := os.NewFile(uintptr(fd), c.path)
 	defer f.Close() // a copy
-	b, n := peek(c.pid, uintptr(c.args[1]), c.size/2), 0
+	b := peek(c.pid, uintptr(c.args[1]), c.size/2)
 	if c.name == "pwrite" {
-		n, _ = f.WriteAt(b, int64(c.args[3]))
-	} else {
-		n, _ = f.Write(b)
+		n, _ := f.WriteAt(b, int64(c.args[3]))
+		return int64(n)
 	}
+	n, _ := f.Write(b)
 	return int64(n)
 }
