@@ -29,6 +29,7 @@ type memory struct {
 	created   Created
 	declined  checkpoint.ID
 	pruned    Pruned
+	verified  []VerifyEvent
 
 	// fail, when set, is what every method returns.
 	fail error
@@ -36,6 +37,9 @@ type memory struct {
 	askedCreate  CreateRequest
 	askedRestore RestoreRequest
 	askedDryRun  bool
+	askedVerify  VerifyRequest
+	// verifyEnds, when set, holds Verify until its context ends, and is told why.
+	verifyEnds chan error
 	// block, when set, holds Create until its context ends.
 	block chan struct{}
 	// panics makes Status panic.
@@ -107,6 +111,21 @@ func (m *memory) Delete(_ context.Context, id checkpoint.ID) (int64, error) {
 func (m *memory) Prune(_ context.Context, dryRun bool) (Pruned, error) {
 	m.askedDryRun = dryRun
 	return m.pruned, m.fail
+}
+
+func (m *memory) Verify(ctx context.Context, r VerifyRequest, emit func(VerifyEvent)) error {
+	m.askedVerify = r
+	if m.fail != nil {
+		return m.fail
+	}
+	for _, e := range m.verified {
+		emit(e)
+	}
+	if m.verifyEnds != nil {
+		<-ctx.Done()
+		m.verifyEnds <- ctx.Err()
+	}
+	return ctx.Err()
 }
 
 func (m *memory) Files(_ context.Context, _ *checkpoint.Manifest, component string) iter.Seq2[checkpoint.File, error] {

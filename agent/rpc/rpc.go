@@ -51,6 +51,10 @@ type Backend interface {
 	Delete(ctx context.Context, id checkpoint.ID) (int64, error)
 	// Prune applies the retention rules, or with dryRun says what they would do.
 	Prune(ctx context.Context, dryRun bool) (Pruned, error)
+	// Verify reads back what r says, and tells emit, one event at a time, how far
+	// it is, what is damaged, and the report. The end of ctx ends it, but no
+	// repair that has begun.
+	Verify(ctx context.Context, r VerifyRequest, emit func(VerifyEvent)) error
 	// Export opens the archive of the checkpoint that selector means, at offset.
 	// An offset beyond its end is checkpoint.ErrInvalid.
 	Export(ctx context.Context, selector string, offset int64) (Archive, error)

@@ -173,7 +173,7 @@ func TestMethodsThatAreNotBuiltSaySo(t *testing.T) {
 	m.fail = checkpoint.ErrNothing
 	conn := serve(t, m, Options{}).dial(t)
 	works := []string{
-		"CreateCheckpoint", "UpdateCheckpoint", "DeleteCheckpoint", "PruneCheckpoints", "ListCheckpoints", "GetCheckpoint", "ExportCheckpoint", "ImportCheckpoint",
+		"CreateCheckpoint", "UpdateCheckpoint", "DeleteCheckpoint", "PruneCheckpoints", "VerifyCheckpoint", "ListCheckpoints", "GetCheckpoint", "ExportCheckpoint", "ImportCheckpoint",
 		"Restore", "DeclineRestore", "GetStatus",
 	}
 	for _, d := range []grpc.ServiceDesc{ckptv1.CheckpointService_ServiceDesc, ckptv1.RestoreService_ServiceDesc, ckptv1.SessionService_ServiceDesc} {

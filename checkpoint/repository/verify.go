@@ -58,6 +58,8 @@ func (r *Repository) Verify(ctx context.Context, ids []checkpoint.ID, progress f
 	if progress == nil {
 		progress = func(Progress) {}
 	}
+	// What is remembered of frames is not what lies on the disk.
+	r = &Repository{dir: r.dir, disk: r.disk, index: r.index, decoder: r.decoder, cache: newCache(cacheBytes)}
 	v := &verifier{r: r, all: ids == nil, progress: progress, contents: map[checkpoint.Hash]*verified{}}
 	if ids == nil {
 		all, err := r.ids()

@@ -777,10 +777,12 @@ func (x *PruneCheckpointsResponse) GetHeldIds() []string {
 // VerifyCheckpointRequest says what to read back.
 type VerifyCheckpointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One checkpoint; ignored with all.
+	// One checkpoint; ignored with all. Packs are read in full all the same.
 	Selector string `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
 	// Everything in the repository, also what no checkpoint refers to.
-	All           bool `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
+	All bool `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
+	// Take damaged files out of use, and read everything once more.
+	Repair        bool `protobuf:"varint,3,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -829,7 +831,15 @@ func (x *VerifyCheckpointRequest) GetAll() bool {
 	return false
 }
 
-// VerifyCheckpointResponse is one event of a verification.
+func (x *VerifyCheckpointRequest) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
+}
+
+// VerifyCheckpointResponse is one event of a verification: how far it is, as it
+// goes on; then what is damaged, what was repaired, and the report.
 type VerifyCheckpointResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What happened.
@@ -839,6 +849,7 @@ type VerifyCheckpointResponse struct {
 	//	*VerifyCheckpointResponse_Progress
 	//	*VerifyCheckpointResponse_Damage
 	//	*VerifyCheckpointResponse_Report
+	//	*VerifyCheckpointResponse_Repaired
 	Event         isVerifyCheckpointResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -908,6 +919,15 @@ func (x *VerifyCheckpointResponse) GetReport() *VerifyReport {
 	return nil
 }
 
+func (x *VerifyCheckpointResponse) GetRepaired() *Repaired {
+	if x != nil {
+		if x, ok := x.Event.(*VerifyCheckpointResponse_Repaired); ok {
+			return x.Repaired
+		}
+	}
+	return nil
+}
+
 type isVerifyCheckpointResponse_Event interface {
 	isVerifyCheckpointResponse_Event()
 }
@@ -918,7 +938,7 @@ type VerifyCheckpointResponse_Progress struct {
 }
 
 type VerifyCheckpointResponse_Damage struct {
-	// Something is damaged; each damage comes once, as it is found.
+	// Something is damaged, or was before the repair.
 	Damage *Damage `protobuf:"bytes,2,opt,name=damage,proto3,oneof"`
 }
 
@@ -927,11 +947,18 @@ type VerifyCheckpointResponse_Report struct {
 	Report *VerifyReport `protobuf:"bytes,3,opt,name=report,proto3,oneof"`
 }
 
+type VerifyCheckpointResponse_Repaired struct {
+	// A damaged file is in quarantine now.
+	Repaired *Repaired `protobuf:"bytes,4,opt,name=repaired,proto3,oneof"`
+}
+
 func (*VerifyCheckpointResponse_Progress) isVerifyCheckpointResponse_Event() {}
 
 func (*VerifyCheckpointResponse_Damage) isVerifyCheckpointResponse_Event() {}
 
 func (*VerifyCheckpointResponse_Report) isVerifyCheckpointResponse_Event() {}
+
+func (*VerifyCheckpointResponse_Repaired) isVerifyCheckpointResponse_Event() {}
 
 // TransferProgress is how far something long is.
 type TransferProgress struct {
@@ -991,12 +1018,22 @@ func (x *TransferProgress) GetTotalBytes() int64 {
 // Damage is something that is not what it was when it was written.
 type Damage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The file in the repository, relative to the session's directory.
+	// The file in the repository, relative to the session's directory. Empty where
+	// it is not one file: content that no pack holds.
 	Place string `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
 	// What is wrong with it, for people.
 	Problem string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
 	// The checkpoints that it touches; the newest 100 of them.
 	CheckpointIds []string `protobuf:"bytes,3,rep,name=checkpoint_ids,json=checkpointIds,proto3" json:"checkpoint_ids,omitempty"`
+	// How many it touches in all, as far as is known.
+	Checkpoints int32 `protobuf:"varint,4,opt,name=checkpoints,proto3" json:"checkpoints,omitempty"`
+	// The part of them that it touches, as far as is known: a component, and in it
+	// a file's logical path, or "files" or "threads" for a list.
+	Component string `protobuf:"bytes,5,opt,name=component,proto3" json:"component,omitempty"`
+	// See component.
+	Path string `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"`
+	// A repair has ended it: the content is whole, or the file is out of use.
+	Repaired      bool `protobuf:"varint,7,opt,name=repaired,proto3" json:"repaired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1052,7 +1089,117 @@ func (x *Damage) GetCheckpointIds() []string {
 	return nil
 }
 
-// VerifyReport is what a verification found in all.
+func (x *Damage) GetCheckpoints() int32 {
+	if x != nil {
+		return x.Checkpoints
+	}
+	return 0
+}
+
+func (x *Damage) GetComponent() string {
+	if x != nil {
+		return x.Component
+	}
+	return ""
+}
+
+func (x *Damage) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Damage) GetRepaired() bool {
+	if x != nil {
+		return x.Repaired
+	}
+	return false
+}
+
+// Repaired is a damaged file that was taken out of use.
+type Repaired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it was, relative to the session's directory.
+	Place string `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
+	// Where it lies now.
+	Quarantine string `protobuf:"bytes,2,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
+	// How many chunks it should hold, 0 where that is not known or it is no pack.
+	Chunks int32 `protobuf:"varint,3,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	// How many of them were good: they stand in another pack now.
+	Kept int32 `protobuf:"varint,4,opt,name=kept,proto3" json:"kept,omitempty"`
+	// It is a manifest whose content is proven: it was written anew.
+	Rewritten     bool `protobuf:"varint,5,opt,name=rewritten,proto3" json:"rewritten,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Repaired) Reset() {
+	*x = Repaired{}
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Repaired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Repaired) ProtoMessage() {}
+
+func (x *Repaired) ProtoReflect() protoreflect.Message {
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Repaired.ProtoReflect.Descriptor instead.
+func (*Repaired) Descriptor() ([]byte, []int) {
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Repaired) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *Repaired) GetQuarantine() string {
+	if x != nil {
+		return x.Quarantine
+	}
+	return ""
+}
+
+func (x *Repaired) GetChunks() int32 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+func (x *Repaired) GetKept() int32 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+func (x *Repaired) GetRewritten() bool {
+	if x != nil {
+		return x.Rewritten
+	}
+	return false
+}
+
+// VerifyReport is what a verification found in all, after the repair.
 type VerifyReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Checkpoints read.
@@ -1061,15 +1208,27 @@ type VerifyReport struct {
 	Damaged int32 `protobuf:"varint,2,opt,name=damaged,proto3" json:"damaged,omitempty"`
 	// Bytes read back, uncompressed.
 	PlainBytes int64 `protobuf:"varint,3,opt,name=plain_bytes,json=plainBytes,proto3" json:"plain_bytes,omitempty"`
-	// Files in the repository that no checkpoint refers to; no damage.
-	Orphans       int32 `protobuf:"varint,4,opt,name=orphans,proto3" json:"orphans,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Packs that hold only what no checkpoint refers to; no damage. A prune deletes
+	// them.
+	Orphans int32 `protobuf:"varint,4,opt,name=orphans,proto3" json:"orphans,omitempty"`
+	// Packs read.
+	Packs int32 `protobuf:"varint,5,opt,name=packs,proto3" json:"packs,omitempty"`
+	// What they take on disk.
+	PackBytes int64 `protobuf:"varint,6,opt,name=pack_bytes,json=packBytes,proto3" json:"pack_bytes,omitempty"`
+	// What the orphans take on disk.
+	OrphanBytes int64 `protobuf:"varint,7,opt,name=orphan_bytes,json=orphanBytes,proto3" json:"orphan_bytes,omitempty"`
+	// Chunks that no checkpoint refers to, in all packs.
+	OrphanChunks int32 `protobuf:"varint,8,opt,name=orphan_chunks,json=orphanChunks,proto3" json:"orphan_chunks,omitempty"`
+	// Whether orphans were counted: with all, and where every checkpoint can be
+	// read so far that it is known what it needs.
+	OrphansCounted bool `protobuf:"varint,9,opt,name=orphans_counted,json=orphansCounted,proto3" json:"orphans_counted,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *VerifyReport) Reset() {
 	*x = VerifyReport{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[16]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1240,7 @@ func (x *VerifyReport) String() string {
 func (*VerifyReport) ProtoMessage() {}
 
 func (x *VerifyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[16]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1253,7 @@ func (x *VerifyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReport.ProtoReflect.Descriptor instead.
 func (*VerifyReport) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{16}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *VerifyReport) GetCheckpoints() int32 {
@@ -1125,6 +1284,41 @@ func (x *VerifyReport) GetOrphans() int32 {
 	return 0
 }
 
+func (x *VerifyReport) GetPacks() int32 {
+	if x != nil {
+		return x.Packs
+	}
+	return 0
+}
+
+func (x *VerifyReport) GetPackBytes() int64 {
+	if x != nil {
+		return x.PackBytes
+	}
+	return 0
+}
+
+func (x *VerifyReport) GetOrphanBytes() int64 {
+	if x != nil {
+		return x.OrphanBytes
+	}
+	return 0
+}
+
+func (x *VerifyReport) GetOrphanChunks() int32 {
+	if x != nil {
+		return x.OrphanChunks
+	}
+	return 0
+}
+
+func (x *VerifyReport) GetOrphansCounted() bool {
+	if x != nil {
+		return x.OrphansCounted
+	}
+	return false
+}
+
 // WatchCheckpointsRequest asks for what happens from now on.
 type WatchCheckpointsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1134,7 +1328,7 @@ type WatchCheckpointsRequest struct {
 
 func (x *WatchCheckpointsRequest) Reset() {
 	*x = WatchCheckpointsRequest{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[17]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1340,7 @@ func (x *WatchCheckpointsRequest) String() string {
 func (*WatchCheckpointsRequest) ProtoMessage() {}
 
 func (x *WatchCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[17]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1353,7 @@ func (x *WatchCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*WatchCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{17}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{18}
 }
 
 // WatchCheckpointsResponse is one event.
@@ -1180,7 +1374,7 @@ type WatchCheckpointsResponse struct {
 
 func (x *WatchCheckpointsResponse) Reset() {
 	*x = WatchCheckpointsResponse{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[18]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1386,7 @@ func (x *WatchCheckpointsResponse) String() string {
 func (*WatchCheckpointsResponse) ProtoMessage() {}
 
 func (x *WatchCheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[18]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1399,7 @@ func (x *WatchCheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*WatchCheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{18}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchCheckpointsResponse) GetEvent() isWatchCheckpointsResponse_Event {
@@ -1296,7 +1490,7 @@ type ExportCheckpointRequest struct {
 
 func (x *ExportCheckpointRequest) Reset() {
 	*x = ExportCheckpointRequest{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[19]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1502,7 @@ func (x *ExportCheckpointRequest) String() string {
 func (*ExportCheckpointRequest) ProtoMessage() {}
 
 func (x *ExportCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[19]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1515,7 @@ func (x *ExportCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*ExportCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{19}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExportCheckpointRequest) GetSelector() string {
@@ -1354,7 +1548,7 @@ type ExportCheckpointResponse struct {
 
 func (x *ExportCheckpointResponse) Reset() {
 	*x = ExportCheckpointResponse{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[20]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1560,7 @@ func (x *ExportCheckpointResponse) String() string {
 func (*ExportCheckpointResponse) ProtoMessage() {}
 
 func (x *ExportCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[20]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1573,7 @@ func (x *ExportCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*ExportCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{20}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExportCheckpointResponse) GetPart() isExportCheckpointResponse_Part {
@@ -1441,7 +1635,7 @@ type ExportHeader struct {
 
 func (x *ExportHeader) Reset() {
 	*x = ExportHeader{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[21]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1647,7 @@ func (x *ExportHeader) String() string {
 func (*ExportHeader) ProtoMessage() {}
 
 func (x *ExportHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[21]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1660,7 @@ func (x *ExportHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportHeader.ProtoReflect.Descriptor instead.
 func (*ExportHeader) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{21}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExportHeader) GetId() string {
@@ -1506,7 +1700,7 @@ type ImportCheckpointRequest struct {
 
 func (x *ImportCheckpointRequest) Reset() {
 	*x = ImportCheckpointRequest{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[22]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1712,7 @@ func (x *ImportCheckpointRequest) String() string {
 func (*ImportCheckpointRequest) ProtoMessage() {}
 
 func (x *ImportCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[22]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1725,7 @@ func (x *ImportCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*ImportCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{22}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ImportCheckpointRequest) GetPart() isImportCheckpointRequest_Part {
@@ -1590,7 +1784,7 @@ type ImportHeader struct {
 
 func (x *ImportHeader) Reset() {
 	*x = ImportHeader{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[23]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1796,7 @@ func (x *ImportHeader) String() string {
 func (*ImportHeader) ProtoMessage() {}
 
 func (x *ImportHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[23]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1809,7 @@ func (x *ImportHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportHeader.ProtoReflect.Descriptor instead.
 func (*ImportHeader) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{23}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ImportHeader) GetSize() int64 {
@@ -1648,7 +1842,7 @@ type ImportCheckpointResponse struct {
 
 func (x *ImportCheckpointResponse) Reset() {
 	*x = ImportCheckpointResponse{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[24]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1854,7 @@ func (x *ImportCheckpointResponse) String() string {
 func (*ImportCheckpointResponse) ProtoMessage() {}
 
 func (x *ImportCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[24]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1867,7 @@ func (x *ImportCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*ImportCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{24}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ImportCheckpointResponse) GetAnswer() isImportCheckpointResponse_Answer {
@@ -1731,7 +1925,7 @@ type PushCheckpointsRequest struct {
 
 func (x *PushCheckpointsRequest) Reset() {
 	*x = PushCheckpointsRequest{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[25]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1937,7 @@ func (x *PushCheckpointsRequest) String() string {
 func (*PushCheckpointsRequest) ProtoMessage() {}
 
 func (x *PushCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[25]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1950,7 @@ func (x *PushCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*PushCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{25}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PushCheckpointsRequest) GetSelector() string {
@@ -1782,7 +1976,7 @@ type PushCheckpointsResponse struct {
 
 func (x *PushCheckpointsResponse) Reset() {
 	*x = PushCheckpointsResponse{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[26]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1988,7 @@ func (x *PushCheckpointsResponse) String() string {
 func (*PushCheckpointsResponse) ProtoMessage() {}
 
 func (x *PushCheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[26]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +2001,7 @@ func (x *PushCheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushCheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*PushCheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{26}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PushCheckpointsResponse) GetEvent() isPushCheckpointsResponse_Event {
@@ -1866,7 +2060,7 @@ type PullCheckpointsRequest struct {
 
 func (x *PullCheckpointsRequest) Reset() {
 	*x = PullCheckpointsRequest{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[27]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +2072,7 @@ func (x *PullCheckpointsRequest) String() string {
 func (*PullCheckpointsRequest) ProtoMessage() {}
 
 func (x *PullCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[27]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +2085,7 @@ func (x *PullCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*PullCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{27}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PullCheckpointsRequest) GetSelector() string {
@@ -1924,7 +2118,7 @@ type PullCheckpointsResponse struct {
 
 func (x *PullCheckpointsResponse) Reset() {
 	*x = PullCheckpointsResponse{}
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[28]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2130,7 @@ func (x *PullCheckpointsResponse) String() string {
 func (*PullCheckpointsResponse) ProtoMessage() {}
 
 func (x *PullCheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[28]
+	mi := &file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2143,7 @@ func (x *PullCheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullCheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*PullCheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{28}
+	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PullCheckpointsResponse) GetEvent() isPullCheckpointsResponse_Event {
@@ -2056,30 +2250,50 @@ const file_helix_ckpt_v1_checkpoint_service_proto_rawDesc = "" +
 	"\vfreed_bytes\x18\x04 \x01(\x03R\n" +
 	"freedBytes\x12\x18\n" +
 	"\ablocked\x18\x05 \x03(\tR\ablocked\x12\x19\n" +
-	"\bheld_ids\x18\x06 \x03(\tR\aheldIds\"G\n" +
+	"\bheld_ids\x18\x06 \x03(\tR\aheldIds\"_\n" +
 	"\x17VerifyCheckpointRequest\x12\x1a\n" +
 	"\bselector\x18\x01 \x01(\tR\bselector\x12\x10\n" +
-	"\x03all\x18\x02 \x01(\bR\x03all\"\xca\x01\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\x12\x16\n" +
+	"\x06repair\x18\x03 \x01(\bR\x06repair\"\x81\x02\n" +
 	"\x18VerifyCheckpointResponse\x12=\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1f.helix.ckpt.v1.TransferProgressH\x00R\bprogress\x12/\n" +
 	"\x06damage\x18\x02 \x01(\v2\x15.helix.ckpt.v1.DamageH\x00R\x06damage\x125\n" +
-	"\x06report\x18\x03 \x01(\v2\x1b.helix.ckpt.v1.VerifyReportH\x00R\x06reportB\a\n" +
+	"\x06report\x18\x03 \x01(\v2\x1b.helix.ckpt.v1.VerifyReportH\x00R\x06report\x125\n" +
+	"\brepaired\x18\x04 \x01(\v2\x17.helix.ckpt.v1.RepairedH\x00R\brepairedB\a\n" +
 	"\x05event\"R\n" +
 	"\x10TransferProgress\x12\x1d\n" +
 	"\n" +
 	"done_bytes\x18\x01 \x01(\x03R\tdoneBytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x03R\n" +
-	"totalBytes\"_\n" +
+	"totalBytes\"\xcf\x01\n" +
 	"\x06Damage\x12\x14\n" +
 	"\x05place\x18\x01 \x01(\tR\x05place\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\x12%\n" +
-	"\x0echeckpoint_ids\x18\x03 \x03(\tR\rcheckpointIds\"\x85\x01\n" +
+	"\x0echeckpoint_ids\x18\x03 \x03(\tR\rcheckpointIds\x12 \n" +
+	"\vcheckpoints\x18\x04 \x01(\x05R\vcheckpoints\x12\x1c\n" +
+	"\tcomponent\x18\x05 \x01(\tR\tcomponent\x12\x12\n" +
+	"\x04path\x18\x06 \x01(\tR\x04path\x12\x1a\n" +
+	"\brepaired\x18\a \x01(\bR\brepaired\"\x8a\x01\n" +
+	"\bRepaired\x12\x14\n" +
+	"\x05place\x18\x01 \x01(\tR\x05place\x12\x1e\n" +
+	"\n" +
+	"quarantine\x18\x02 \x01(\tR\n" +
+	"quarantine\x12\x16\n" +
+	"\x06chunks\x18\x03 \x01(\x05R\x06chunks\x12\x12\n" +
+	"\x04kept\x18\x04 \x01(\x05R\x04kept\x12\x1c\n" +
+	"\trewritten\x18\x05 \x01(\bR\trewritten\"\xab\x02\n" +
 	"\fVerifyReport\x12 \n" +
 	"\vcheckpoints\x18\x01 \x01(\x05R\vcheckpoints\x12\x18\n" +
 	"\adamaged\x18\x02 \x01(\x05R\adamaged\x12\x1f\n" +
 	"\vplain_bytes\x18\x03 \x01(\x03R\n" +
 	"plainBytes\x12\x18\n" +
-	"\aorphans\x18\x04 \x01(\x05R\aorphans\"\x19\n" +
+	"\aorphans\x18\x04 \x01(\x05R\aorphans\x12\x14\n" +
+	"\x05packs\x18\x05 \x01(\x05R\x05packs\x12\x1d\n" +
+	"\n" +
+	"pack_bytes\x18\x06 \x01(\x03R\tpackBytes\x12!\n" +
+	"\forphan_bytes\x18\a \x01(\x03R\vorphanBytes\x12#\n" +
+	"\rorphan_chunks\x18\b \x01(\x05R\forphanChunks\x12'\n" +
+	"\x0forphans_counted\x18\t \x01(\bR\x0eorphansCounted\"\x19\n" +
 	"\x17WatchCheckpointsRequest\"\xf1\x01\n" +
 	"\x18WatchCheckpointsResponse\x129\n" +
 	"\tcommitted\x18\x01 \x01(\v2\x19.helix.ckpt.v1.CheckpointH\x00R\tcommitted\x129\n" +
@@ -2151,7 +2365,7 @@ func file_helix_ckpt_v1_checkpoint_service_proto_rawDescGZIP() []byte {
 	return file_helix_ckpt_v1_checkpoint_service_proto_rawDescData
 }
 
-var file_helix_ckpt_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_helix_ckpt_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_helix_ckpt_v1_checkpoint_service_proto_goTypes = []any{
 	(*CreateCheckpointRequest)(nil),  // 0: helix.ckpt.v1.CreateCheckpointRequest
 	(*CreateCheckpointResponse)(nil), // 1: helix.ckpt.v1.CreateCheckpointResponse
@@ -2169,74 +2383,76 @@ var file_helix_ckpt_v1_checkpoint_service_proto_goTypes = []any{
 	(*VerifyCheckpointResponse)(nil), // 13: helix.ckpt.v1.VerifyCheckpointResponse
 	(*TransferProgress)(nil),         // 14: helix.ckpt.v1.TransferProgress
 	(*Damage)(nil),                   // 15: helix.ckpt.v1.Damage
-	(*VerifyReport)(nil),             // 16: helix.ckpt.v1.VerifyReport
-	(*WatchCheckpointsRequest)(nil),  // 17: helix.ckpt.v1.WatchCheckpointsRequest
-	(*WatchCheckpointsResponse)(nil), // 18: helix.ckpt.v1.WatchCheckpointsResponse
-	(*ExportCheckpointRequest)(nil),  // 19: helix.ckpt.v1.ExportCheckpointRequest
-	(*ExportCheckpointResponse)(nil), // 20: helix.ckpt.v1.ExportCheckpointResponse
-	(*ExportHeader)(nil),             // 21: helix.ckpt.v1.ExportHeader
-	(*ImportCheckpointRequest)(nil),  // 22: helix.ckpt.v1.ImportCheckpointRequest
-	(*ImportHeader)(nil),             // 23: helix.ckpt.v1.ImportHeader
-	(*ImportCheckpointResponse)(nil), // 24: helix.ckpt.v1.ImportCheckpointResponse
-	(*PushCheckpointsRequest)(nil),   // 25: helix.ckpt.v1.PushCheckpointsRequest
-	(*PushCheckpointsResponse)(nil),  // 26: helix.ckpt.v1.PushCheckpointsResponse
-	(*PullCheckpointsRequest)(nil),   // 27: helix.ckpt.v1.PullCheckpointsRequest
-	(*PullCheckpointsResponse)(nil),  // 28: helix.ckpt.v1.PullCheckpointsResponse
-	(*durationpb.Duration)(nil),      // 29: google.protobuf.Duration
-	(*Checkpoint)(nil),               // 30: helix.ckpt.v1.Checkpoint
-	(CheckpointView)(0),              // 31: helix.ckpt.v1.CheckpointView
-	(*File)(nil),                     // 32: helix.ckpt.v1.File
-	(*Thread)(nil),                   // 33: helix.ckpt.v1.Thread
+	(*Repaired)(nil),                 // 16: helix.ckpt.v1.Repaired
+	(*VerifyReport)(nil),             // 17: helix.ckpt.v1.VerifyReport
+	(*WatchCheckpointsRequest)(nil),  // 18: helix.ckpt.v1.WatchCheckpointsRequest
+	(*WatchCheckpointsResponse)(nil), // 19: helix.ckpt.v1.WatchCheckpointsResponse
+	(*ExportCheckpointRequest)(nil),  // 20: helix.ckpt.v1.ExportCheckpointRequest
+	(*ExportCheckpointResponse)(nil), // 21: helix.ckpt.v1.ExportCheckpointResponse
+	(*ExportHeader)(nil),             // 22: helix.ckpt.v1.ExportHeader
+	(*ImportCheckpointRequest)(nil),  // 23: helix.ckpt.v1.ImportCheckpointRequest
+	(*ImportHeader)(nil),             // 24: helix.ckpt.v1.ImportHeader
+	(*ImportCheckpointResponse)(nil), // 25: helix.ckpt.v1.ImportCheckpointResponse
+	(*PushCheckpointsRequest)(nil),   // 26: helix.ckpt.v1.PushCheckpointsRequest
+	(*PushCheckpointsResponse)(nil),  // 27: helix.ckpt.v1.PushCheckpointsResponse
+	(*PullCheckpointsRequest)(nil),   // 28: helix.ckpt.v1.PullCheckpointsRequest
+	(*PullCheckpointsResponse)(nil),  // 29: helix.ckpt.v1.PullCheckpointsResponse
+	(*durationpb.Duration)(nil),      // 30: google.protobuf.Duration
+	(*Checkpoint)(nil),               // 31: helix.ckpt.v1.Checkpoint
+	(CheckpointView)(0),              // 32: helix.ckpt.v1.CheckpointView
+	(*File)(nil),                     // 33: helix.ckpt.v1.File
+	(*Thread)(nil),                   // 34: helix.ckpt.v1.Thread
 }
 var file_helix_ckpt_v1_checkpoint_service_proto_depIdxs = []int32{
-	29, // 0: helix.ckpt.v1.CreateCheckpointRequest.timeout:type_name -> google.protobuf.Duration
-	30, // 1: helix.ckpt.v1.CreateCheckpointResponse.checkpoint:type_name -> helix.ckpt.v1.Checkpoint
-	30, // 2: helix.ckpt.v1.ListCheckpointsResponse.checkpoints:type_name -> helix.ckpt.v1.Checkpoint
-	31, // 3: helix.ckpt.v1.GetCheckpointRequest.view:type_name -> helix.ckpt.v1.CheckpointView
-	30, // 4: helix.ckpt.v1.GetCheckpointResponse.checkpoint:type_name -> helix.ckpt.v1.Checkpoint
-	32, // 5: helix.ckpt.v1.GetCheckpointResponse.files:type_name -> helix.ckpt.v1.File
-	33, // 6: helix.ckpt.v1.GetCheckpointResponse.threads:type_name -> helix.ckpt.v1.Thread
-	30, // 7: helix.ckpt.v1.UpdateCheckpointResponse.checkpoint:type_name -> helix.ckpt.v1.Checkpoint
+	30, // 0: helix.ckpt.v1.CreateCheckpointRequest.timeout:type_name -> google.protobuf.Duration
+	31, // 1: helix.ckpt.v1.CreateCheckpointResponse.checkpoint:type_name -> helix.ckpt.v1.Checkpoint
+	31, // 2: helix.ckpt.v1.ListCheckpointsResponse.checkpoints:type_name -> helix.ckpt.v1.Checkpoint
+	32, // 3: helix.ckpt.v1.GetCheckpointRequest.view:type_name -> helix.ckpt.v1.CheckpointView
+	31, // 4: helix.ckpt.v1.GetCheckpointResponse.checkpoint:type_name -> helix.ckpt.v1.Checkpoint
+	33, // 5: helix.ckpt.v1.GetCheckpointResponse.files:type_name -> helix.ckpt.v1.File
+	34, // 6: helix.ckpt.v1.GetCheckpointResponse.threads:type_name -> helix.ckpt.v1.Thread
+	31, // 7: helix.ckpt.v1.UpdateCheckpointResponse.checkpoint:type_name -> helix.ckpt.v1.Checkpoint
 	14, // 8: helix.ckpt.v1.VerifyCheckpointResponse.progress:type_name -> helix.ckpt.v1.TransferProgress
 	15, // 9: helix.ckpt.v1.VerifyCheckpointResponse.damage:type_name -> helix.ckpt.v1.Damage
-	16, // 10: helix.ckpt.v1.VerifyCheckpointResponse.report:type_name -> helix.ckpt.v1.VerifyReport
-	30, // 11: helix.ckpt.v1.WatchCheckpointsResponse.committed:type_name -> helix.ckpt.v1.Checkpoint
-	30, // 12: helix.ckpt.v1.WatchCheckpointsResponse.confirmed:type_name -> helix.ckpt.v1.Checkpoint
-	30, // 13: helix.ckpt.v1.WatchCheckpointsResponse.updated:type_name -> helix.ckpt.v1.Checkpoint
-	21, // 14: helix.ckpt.v1.ExportCheckpointResponse.header:type_name -> helix.ckpt.v1.ExportHeader
-	23, // 15: helix.ckpt.v1.ImportCheckpointRequest.header:type_name -> helix.ckpt.v1.ImportHeader
-	30, // 16: helix.ckpt.v1.ImportCheckpointResponse.checkpoint:type_name -> helix.ckpt.v1.Checkpoint
-	14, // 17: helix.ckpt.v1.PushCheckpointsResponse.progress:type_name -> helix.ckpt.v1.TransferProgress
-	14, // 18: helix.ckpt.v1.PullCheckpointsResponse.progress:type_name -> helix.ckpt.v1.TransferProgress
-	0,  // 19: helix.ckpt.v1.CheckpointService.CreateCheckpoint:input_type -> helix.ckpt.v1.CreateCheckpointRequest
-	2,  // 20: helix.ckpt.v1.CheckpointService.ListCheckpoints:input_type -> helix.ckpt.v1.ListCheckpointsRequest
-	4,  // 21: helix.ckpt.v1.CheckpointService.GetCheckpoint:input_type -> helix.ckpt.v1.GetCheckpointRequest
-	6,  // 22: helix.ckpt.v1.CheckpointService.UpdateCheckpoint:input_type -> helix.ckpt.v1.UpdateCheckpointRequest
-	8,  // 23: helix.ckpt.v1.CheckpointService.DeleteCheckpoint:input_type -> helix.ckpt.v1.DeleteCheckpointRequest
-	10, // 24: helix.ckpt.v1.CheckpointService.PruneCheckpoints:input_type -> helix.ckpt.v1.PruneCheckpointsRequest
-	12, // 25: helix.ckpt.v1.CheckpointService.VerifyCheckpoint:input_type -> helix.ckpt.v1.VerifyCheckpointRequest
-	17, // 26: helix.ckpt.v1.CheckpointService.WatchCheckpoints:input_type -> helix.ckpt.v1.WatchCheckpointsRequest
-	19, // 27: helix.ckpt.v1.CheckpointService.ExportCheckpoint:input_type -> helix.ckpt.v1.ExportCheckpointRequest
-	22, // 28: helix.ckpt.v1.CheckpointService.ImportCheckpoint:input_type -> helix.ckpt.v1.ImportCheckpointRequest
-	25, // 29: helix.ckpt.v1.CheckpointService.PushCheckpoints:input_type -> helix.ckpt.v1.PushCheckpointsRequest
-	27, // 30: helix.ckpt.v1.CheckpointService.PullCheckpoints:input_type -> helix.ckpt.v1.PullCheckpointsRequest
-	1,  // 31: helix.ckpt.v1.CheckpointService.CreateCheckpoint:output_type -> helix.ckpt.v1.CreateCheckpointResponse
-	3,  // 32: helix.ckpt.v1.CheckpointService.ListCheckpoints:output_type -> helix.ckpt.v1.ListCheckpointsResponse
-	5,  // 33: helix.ckpt.v1.CheckpointService.GetCheckpoint:output_type -> helix.ckpt.v1.GetCheckpointResponse
-	7,  // 34: helix.ckpt.v1.CheckpointService.UpdateCheckpoint:output_type -> helix.ckpt.v1.UpdateCheckpointResponse
-	9,  // 35: helix.ckpt.v1.CheckpointService.DeleteCheckpoint:output_type -> helix.ckpt.v1.DeleteCheckpointResponse
-	11, // 36: helix.ckpt.v1.CheckpointService.PruneCheckpoints:output_type -> helix.ckpt.v1.PruneCheckpointsResponse
-	13, // 37: helix.ckpt.v1.CheckpointService.VerifyCheckpoint:output_type -> helix.ckpt.v1.VerifyCheckpointResponse
-	18, // 38: helix.ckpt.v1.CheckpointService.WatchCheckpoints:output_type -> helix.ckpt.v1.WatchCheckpointsResponse
-	20, // 39: helix.ckpt.v1.CheckpointService.ExportCheckpoint:output_type -> helix.ckpt.v1.ExportCheckpointResponse
-	24, // 40: helix.ckpt.v1.CheckpointService.ImportCheckpoint:output_type -> helix.ckpt.v1.ImportCheckpointResponse
-	26, // 41: helix.ckpt.v1.CheckpointService.PushCheckpoints:output_type -> helix.ckpt.v1.PushCheckpointsResponse
-	28, // 42: helix.ckpt.v1.CheckpointService.PullCheckpoints:output_type -> helix.ckpt.v1.PullCheckpointsResponse
-	31, // [31:43] is the sub-list for method output_type
-	19, // [19:31] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	17, // 10: helix.ckpt.v1.VerifyCheckpointResponse.report:type_name -> helix.ckpt.v1.VerifyReport
+	16, // 11: helix.ckpt.v1.VerifyCheckpointResponse.repaired:type_name -> helix.ckpt.v1.Repaired
+	31, // 12: helix.ckpt.v1.WatchCheckpointsResponse.committed:type_name -> helix.ckpt.v1.Checkpoint
+	31, // 13: helix.ckpt.v1.WatchCheckpointsResponse.confirmed:type_name -> helix.ckpt.v1.Checkpoint
+	31, // 14: helix.ckpt.v1.WatchCheckpointsResponse.updated:type_name -> helix.ckpt.v1.Checkpoint
+	22, // 15: helix.ckpt.v1.ExportCheckpointResponse.header:type_name -> helix.ckpt.v1.ExportHeader
+	24, // 16: helix.ckpt.v1.ImportCheckpointRequest.header:type_name -> helix.ckpt.v1.ImportHeader
+	31, // 17: helix.ckpt.v1.ImportCheckpointResponse.checkpoint:type_name -> helix.ckpt.v1.Checkpoint
+	14, // 18: helix.ckpt.v1.PushCheckpointsResponse.progress:type_name -> helix.ckpt.v1.TransferProgress
+	14, // 19: helix.ckpt.v1.PullCheckpointsResponse.progress:type_name -> helix.ckpt.v1.TransferProgress
+	0,  // 20: helix.ckpt.v1.CheckpointService.CreateCheckpoint:input_type -> helix.ckpt.v1.CreateCheckpointRequest
+	2,  // 21: helix.ckpt.v1.CheckpointService.ListCheckpoints:input_type -> helix.ckpt.v1.ListCheckpointsRequest
+	4,  // 22: helix.ckpt.v1.CheckpointService.GetCheckpoint:input_type -> helix.ckpt.v1.GetCheckpointRequest
+	6,  // 23: helix.ckpt.v1.CheckpointService.UpdateCheckpoint:input_type -> helix.ckpt.v1.UpdateCheckpointRequest
+	8,  // 24: helix.ckpt.v1.CheckpointService.DeleteCheckpoint:input_type -> helix.ckpt.v1.DeleteCheckpointRequest
+	10, // 25: helix.ckpt.v1.CheckpointService.PruneCheckpoints:input_type -> helix.ckpt.v1.PruneCheckpointsRequest
+	12, // 26: helix.ckpt.v1.CheckpointService.VerifyCheckpoint:input_type -> helix.ckpt.v1.VerifyCheckpointRequest
+	18, // 27: helix.ckpt.v1.CheckpointService.WatchCheckpoints:input_type -> helix.ckpt.v1.WatchCheckpointsRequest
+	20, // 28: helix.ckpt.v1.CheckpointService.ExportCheckpoint:input_type -> helix.ckpt.v1.ExportCheckpointRequest
+	23, // 29: helix.ckpt.v1.CheckpointService.ImportCheckpoint:input_type -> helix.ckpt.v1.ImportCheckpointRequest
+	26, // 30: helix.ckpt.v1.CheckpointService.PushCheckpoints:input_type -> helix.ckpt.v1.PushCheckpointsRequest
+	28, // 31: helix.ckpt.v1.CheckpointService.PullCheckpoints:input_type -> helix.ckpt.v1.PullCheckpointsRequest
+	1,  // 32: helix.ckpt.v1.CheckpointService.CreateCheckpoint:output_type -> helix.ckpt.v1.CreateCheckpointResponse
+	3,  // 33: helix.ckpt.v1.CheckpointService.ListCheckpoints:output_type -> helix.ckpt.v1.ListCheckpointsResponse
+	5,  // 34: helix.ckpt.v1.CheckpointService.GetCheckpoint:output_type -> helix.ckpt.v1.GetCheckpointResponse
+	7,  // 35: helix.ckpt.v1.CheckpointService.UpdateCheckpoint:output_type -> helix.ckpt.v1.UpdateCheckpointResponse
+	9,  // 36: helix.ckpt.v1.CheckpointService.DeleteCheckpoint:output_type -> helix.ckpt.v1.DeleteCheckpointResponse
+	11, // 37: helix.ckpt.v1.CheckpointService.PruneCheckpoints:output_type -> helix.ckpt.v1.PruneCheckpointsResponse
+	13, // 38: helix.ckpt.v1.CheckpointService.VerifyCheckpoint:output_type -> helix.ckpt.v1.VerifyCheckpointResponse
+	19, // 39: helix.ckpt.v1.CheckpointService.WatchCheckpoints:output_type -> helix.ckpt.v1.WatchCheckpointsResponse
+	21, // 40: helix.ckpt.v1.CheckpointService.ExportCheckpoint:output_type -> helix.ckpt.v1.ExportCheckpointResponse
+	25, // 41: helix.ckpt.v1.CheckpointService.ImportCheckpoint:output_type -> helix.ckpt.v1.ImportCheckpointResponse
+	27, // 42: helix.ckpt.v1.CheckpointService.PushCheckpoints:output_type -> helix.ckpt.v1.PushCheckpointsResponse
+	29, // 43: helix.ckpt.v1.CheckpointService.PullCheckpoints:output_type -> helix.ckpt.v1.PullCheckpointsResponse
+	32, // [32:44] is the sub-list for method output_type
+	20, // [20:32] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_helix_ckpt_v1_checkpoint_service_proto_init() }
@@ -2249,30 +2465,31 @@ func file_helix_ckpt_v1_checkpoint_service_proto_init() {
 		(*VerifyCheckpointResponse_Progress)(nil),
 		(*VerifyCheckpointResponse_Damage)(nil),
 		(*VerifyCheckpointResponse_Report)(nil),
+		(*VerifyCheckpointResponse_Repaired)(nil),
 	}
-	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[18].OneofWrappers = []any{
+	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*WatchCheckpointsResponse_Committed)(nil),
 		(*WatchCheckpointsResponse_Confirmed)(nil),
 		(*WatchCheckpointsResponse_Updated)(nil),
 		(*WatchCheckpointsResponse_DeletedId)(nil),
 	}
-	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[20].OneofWrappers = []any{
+	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[21].OneofWrappers = []any{
 		(*ExportCheckpointResponse_Header)(nil),
 		(*ExportCheckpointResponse_Data)(nil),
 	}
-	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[22].OneofWrappers = []any{
+	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[23].OneofWrappers = []any{
 		(*ImportCheckpointRequest_Header)(nil),
 		(*ImportCheckpointRequest_Data)(nil),
 	}
-	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[24].OneofWrappers = []any{
+	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[25].OneofWrappers = []any{
 		(*ImportCheckpointResponse_ResumeOffset)(nil),
 		(*ImportCheckpointResponse_Checkpoint)(nil),
 	}
-	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[26].OneofWrappers = []any{
+	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[27].OneofWrappers = []any{
 		(*PushCheckpointsResponse_Progress)(nil),
 		(*PushCheckpointsResponse_PushedId)(nil),
 	}
-	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[28].OneofWrappers = []any{
+	file_helix_ckpt_v1_checkpoint_service_proto_msgTypes[29].OneofWrappers = []any{
 		(*PullCheckpointsResponse_Progress)(nil),
 		(*PullCheckpointsResponse_PulledId)(nil),
 	}
@@ -2282,7 +2499,7 @@ func file_helix_ckpt_v1_checkpoint_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_helix_ckpt_v1_checkpoint_service_proto_rawDesc), len(file_helix_ckpt_v1_checkpoint_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

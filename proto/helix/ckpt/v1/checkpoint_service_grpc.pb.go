@@ -70,8 +70,12 @@ type CheckpointServiceClient interface {
 	// FENCED, NO_SPACE.
 	PruneCheckpoints(ctx context.Context, in *PruneCheckpointsRequest, opts ...grpc.CallOption) (*PruneCheckpointsResponse, error)
 	// VerifyCheckpoint reads back every byte of one checkpoint or of all, and
-	// ends with a report; damage is part of the report, not an error. Errors:
-	// NOT_FOUND.
+	// ends with a report; damage is part of the report, not an error. With repair
+	// it then takes damaged files out of use: they are moved to quarantine after
+	// what is good in them is safe elsewhere. A call that is lost ends the reading,
+	// never a repair that has begun; the same call again goes on. Errors:
+	// NOT_FOUND, INVALID; with repair also UNDECIDED, BUSY, LOCKED, FENCED,
+	// NO_SPACE.
 	VerifyCheckpoint(ctx context.Context, in *VerifyCheckpointRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyCheckpointResponse], error)
 	// WatchCheckpoints tells what happens to checkpoints from now on.
 	WatchCheckpoints(ctx context.Context, in *WatchCheckpointsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCheckpointsResponse], error)
@@ -310,8 +314,12 @@ type CheckpointServiceServer interface {
 	// FENCED, NO_SPACE.
 	PruneCheckpoints(context.Context, *PruneCheckpointsRequest) (*PruneCheckpointsResponse, error)
 	// VerifyCheckpoint reads back every byte of one checkpoint or of all, and
-	// ends with a report; damage is part of the report, not an error. Errors:
-	// NOT_FOUND.
+	// ends with a report; damage is part of the report, not an error. With repair
+	// it then takes damaged files out of use: they are moved to quarantine after
+	// what is good in them is safe elsewhere. A call that is lost ends the reading,
+	// never a repair that has begun; the same call again goes on. Errors:
+	// NOT_FOUND, INVALID; with repair also UNDECIDED, BUSY, LOCKED, FENCED,
+	// NO_SPACE.
 	VerifyCheckpoint(*VerifyCheckpointRequest, grpc.ServerStreamingServer[VerifyCheckpointResponse]) error
 	// WatchCheckpoints tells what happens to checkpoints from now on.
 	WatchCheckpoints(*WatchCheckpointsRequest, grpc.ServerStreamingServer[WatchCheckpointsResponse]) error
