@@ -54,9 +54,12 @@ lint:
 proto:
 	$(TOOL) buf generate
 
-## bench: every benchmark, ten times, into bench-out/; compares with the last run
-bench: deps
-	@.ci/bench
+# Flags of integration/bench: make bench BENCH="-sizes 10,110,1000 -readme README.md"
+BENCH ?=
+
+## bench: side by side with tar, rsync, restic and others, then every benchmark, into bench-out/
+bench: deps build
+	@.ci/bench $(BENCH)
 
 ## nightly: longer property, fault and fuzz runs
 nightly: deps build vet

@@ -24,6 +24,14 @@ var (
 	seedThreads string
 )
 
+// Seed is the SQL that makes an empty database into one of Zed's with some rows.
+func (k Kind) Seed() string {
+	if k == Threads {
+		return seedThreads
+	}
+	return seedDB
+}
+
 const (
 	pageRow      = 2000 // bytes of a row in ckpt_page: about two to a page
 	pagesPerSave = 4    // rows of ckpt_page that a transaction rewrites, like tabs and docks all over the file
