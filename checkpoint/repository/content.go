@@ -49,6 +49,8 @@ type ContentReader struct {
 	rest []byte // what is left of the one before
 	read int64  // bytes returned
 	sum  hash.Hash
+	// ahead gives the chunks from next on while WriteTo runs.
+	ahead <-chan fetched
 
 	mu   sync.Mutex
 	last int64  // the chunk that ReadAt used last, -1 for none
@@ -83,8 +85,12 @@ func (r *ContentReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes what was not read yet to w.
+// WriteTo writes what was not read yet to w. Of long content, what comes next is
+// read and verified meanwhile.
 func (r *ContentReader) WriteTo(w io.Writer) (int64, error) {
+	if r.tree.count-r.next > ahead {
+		defer r.readAhead()()
+	}
 	var total int64
 	for {
 		if len(r.rest) == 0 {
@@ -114,7 +120,7 @@ func (r *ContentReader) advance() error {
 		}
 		return io.EOF
 	}
-	b, err := r.tree.chunk(r.ctx, r.next)
+	b, err := r.fetch()
 	if err != nil {
 		return err
 	}
@@ -126,6 +132,51 @@ func (r *ContentReader) advance() error {
 	r.sum.Write(b)
 	r.rest = b
 	return nil
+}
+
+// fetch returns the chunk next.
+func (r *ContentReader) fetch() ([]byte, error) {
+	if r.ahead == nil {
+		return r.tree.chunk(r.ctx, r.next)
+	}
+	f := <-r.ahead
+	return f.chunk, f.err
+}
+
+// ahead is how many chunks are read before they are asked for: one frame.
+const ahead = frameSize / checkpoint.ChunkSize
+
+type fetched struct {
+	chunk []byte
+	err   error
+}
+
+// readAhead has the chunks from next on read by a goroutine, until stop is
+// called or one of them fails.
+func (r *ContentReader) readAhead() (stop func()) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	chunks := make(chan fetched, ahead)
+	go func(next int64) {
+		defer close(chunks)
+		for ; next < r.tree.count; next++ {
+			b, err := r.tree.chunk(ctx, next)
+			select {
+			case chunks <- fetched{b, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}(r.next)
+	r.ahead = chunks
+	return func() {
+		cancel()
+		for range chunks { // until the goroutine has ended
+		}
+		r.ahead = nil
+	}
 }
 
 // checkSum compares the sha256 of all bytes of c with what c says, if it does.

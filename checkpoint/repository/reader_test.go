@@ -251,3 +251,63 @@ func TestASmallChangeCostsLittle(t *testing.T) {
 		})
 	}
 }
+
+// TestLongContentIsReadAhead writes out content of many frames: whole, cut off
+// by who writes, and with damage far in. Nothing is left running, which goleak
+// sees, and reading goes on where writing stopped.
+func TestLongContentIsReadAhead(t *testing.T) {
+	t.Parallel()
+	r := openTemp(t)
+	b := noise(3, 5*frameSize)
+	m := save(t, r, 1, b)
+	c := m.Components.Files.Files[0].Content
+	var out bytes.Buffer
+	must(t, r.CopyTo(t.Context(), &out, c))
+	if !bytes.Equal(out.Bytes(), b) {
+		t.Fatal("it came back as something else")
+	}
+
+	reader, err := r.Reader(t.Context(), c)
+	must(t, err)
+	full := &limited{left: frameSize}
+	if _, err := reader.WriteTo(full); !errors.Is(err, io.ErrShortWrite) {
+		t.Fatalf("a full disk: %v", err)
+	}
+	rest, err := io.ReadAll(reader)
+	must(t, err)
+	if whole := append(full.Bytes(), rest...); !bytes.Equal(whole, b) {
+		t.Errorf("%d bytes in two parts are not the %d that were stored", len(whole), len(b))
+	}
+
+	packs, err := filepath.Glob(filepath.Join(r.Dir(), "packs", "*.zst"))
+	must(t, err)
+	pack, err := os.ReadFile(packs[0])
+	must(t, err)
+	pack[3*frameSize] ^= 1
+	must(t, os.WriteFile(packs[0], pack, 0o600))
+	again, err := Open(r.Dir())
+	must(t, err)
+	out.Reset()
+	if err := again.CopyTo(t.Context(), &out, c); !errors.Is(err, checkpoint.ErrDamaged) {
+		t.Errorf("damage: %v", err)
+	}
+	if !bytes.HasPrefix(b, out.Bytes()) {
+		t.Error("damaged bytes were written")
+	}
+}
+
+// limited is a writer that is full at some point.
+type limited struct {
+	bytes.Buffer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	n := min(len(p), l.left)
+	l.left -= n
+	l.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
+}

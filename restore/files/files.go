@@ -38,7 +38,8 @@ import (
 )
 
 // Source gives the bytes of content. An error that wraps
-// checkpoint.ErrDamaged means that they are not what they were.
+// checkpoint.ErrDamaged means that they are not what they were. It is called by
+// several goroutines.
 type Source interface {
 	CopyTo(ctx context.Context, w io.Writer, c checkpoint.Content) error
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,16 +20,24 @@ import (
 // stagePrefix and an id name a staging directory.
 const stagePrefix = ".helix-ckpt-restore-"
 
-// Places knows where the files of a checkpoint go in this session.
+// Places knows where the files of a checkpoint go in this session. It looks at
+// each directory once, and is for one plan, of one goroutine.
 type Places struct {
 	roots   map[string]string
 	keepOut []string
+	dirs    map[string]dirPlace // by logical path
+}
+
+// dirPlace is where a directory of a checkpoint is in this session.
+type dirPlace struct {
+	path, anchor string
+	err          error // why nothing goes there
 }
 
 // NewPlaces returns the places below roots, as in the manifest but as they are
 // now. Nothing is ever put into the directories keepOut: the repository.
 func NewPlaces(roots map[string]string, keepOut ...string) Places {
-	return Places{roots: maps.Clone(roots), keepOut: keepOut}
+	return Places{roots: maps.Clone(roots), keepOut: keepOut, dirs: map[string]dirPlace{}}
 }
 
 // Find returns the place of a file of a component, and looks at what is there.
@@ -52,38 +61,78 @@ func (p Places) find(t *Target) error {
 	if err := allow(t.Component, root, rel); err != nil {
 		return err
 	}
-	dir, ok := p.roots[root]
-	if !ok {
-		return fmt.Errorf("this session has no %s", root)
+	dir := p.dir(root, path.Dir(rel))
+	if dir.err != nil {
+		return dir.err
 	}
-	base, err := zed.Follow(dir)
-	if err != nil {
-		return fmt.Errorf("find %s: %w", root, err)
-	}
-	if t.Path, err = zed.Follow(filepath.Join(base, rel)); err != nil {
-		return err
-	}
-	top, ok := p.enclose(t.Path, base)
-	if !ok {
-		return fmt.Errorf("%w: a symbolic link leads out of %s to %s", checkpoint.ErrPath, root, t.Path)
-	}
-	for _, dir := range p.keepOut {
-		if _, inside := enclosing(t.Path, dir); inside {
-			return fmt.Errorf("%w: %s lies in the checkpoints' own directory", checkpoint.ErrPath, t.Path)
+	t.Path, t.Anchor = filepath.Join(dir.path, path.Base(rel)), dir.anchor
+	info, err := os.Lstat(t.Path)
+	if err == nil && info.Mode().Type() == fs.ModeSymlink {
+		if t.Path, err = zed.Follow(t.Path); err != nil {
+			return err
 		}
+		if dir = p.look(root, filepath.Dir(t.Path)); dir.err != nil {
+			return dir.err
+		}
+		t.Anchor = dir.anchor
+		info, err = os.Lstat(t.Path)
 	}
 	if strings.Contains(t.Path, "/"+stagePrefix) {
 		return fmt.Errorf("%w: %s lies in a restore's own directory", checkpoint.ErrPath, t.Path)
 	}
-	if t.Anchor, err = anchor(t.Path, top); err != nil {
-		return err
-	}
-	t.Live, err = look(t.Path)
+	t.Live, err = live(t.Path, info, err)
 	return err
 }
 
-// enclose returns the root that path lies in: its own at base, or $WORKSPACE
-// when a link led there.
+// dir returns the place of the directory rel of a root.
+func (p Places) dir(root, rel string) dirPlace {
+	key := root + "/" + rel
+	d, known := p.dirs[key]
+	if !known {
+		path, err := p.follow(root, rel)
+		if d = (dirPlace{err: err}); err == nil {
+			d = p.look(root, path)
+		}
+		p.dirs[key] = d
+	}
+	return d
+}
+
+func (p Places) follow(root, rel string) (string, error) {
+	dir, ok := p.roots[root]
+	if !ok {
+		return "", fmt.Errorf("this session has no %s", root)
+	}
+	path, err := zed.Follow(filepath.Join(dir, rel))
+	if err != nil {
+		return "", fmt.Errorf("find %s in %s: %w", rel, root, err)
+	}
+	return path, nil
+}
+
+// look finds out whether files of a root may go into the directory at path,
+// which has no link in it.
+func (p Places) look(root, path string) dirPlace {
+	fail := func(err error) dirPlace { return dirPlace{err: err} }
+	base, err := p.follow(root, ".")
+	if err != nil {
+		return fail(err)
+	}
+	top, ok := p.enclose(path, base)
+	if !ok {
+		return fail(fmt.Errorf("%w: a symbolic link leads out of %s to %s", checkpoint.ErrPath, root, path))
+	}
+	for _, dir := range p.keepOut {
+		if _, inside := enclosing(path, dir); inside {
+			return fail(fmt.Errorf("%w: %s lies in the checkpoints' own directory", checkpoint.ErrPath, path))
+		}
+	}
+	anchor, err := anchor(path, top)
+	return dirPlace{path: path, anchor: anchor, err: err}
+}
+
+// enclose returns the root that the directory at path is or lies in: its own at
+// base, or $WORKSPACE when a link led there.
 func (p Places) enclose(path, base string) (string, bool) {
 	if top, ok := enclosing(path, base); ok {
 		return top, true
@@ -95,12 +144,12 @@ func (p Places) enclose(path, base string) (string, bool) {
 	return enclosing(path, workspace)
 }
 
-// enclosing returns the ancestor of path that is the directory dir. They are
-// compared as directories, not as names: a workspace is mounted at up to three
-// paths, and links use any of them.
+// enclosing returns path, or the ancestor of it, that is the directory dir. They
+// are compared as directories, not as names: a workspace is mounted at up to
+// three paths, and links use any of them.
 func enclosing(path, dir string) (string, bool) {
 	want, err := os.Stat(dir)
-	for up := filepath.Dir(path); ; up = filepath.Dir(up) {
+	for up := path; ; up = filepath.Dir(up) {
 		if up == dir {
 			return up, true
 		}
@@ -115,11 +164,10 @@ func enclosing(path, dir string) (string, bool) {
 	}
 }
 
-// anchor returns the highest directory, not above top, from which path can be
-// reached by a rename and in which we may make a directory. Where top does not
-// exist yet it is the deepest directory that does.
-func anchor(path, top string) (string, error) {
-	dir := filepath.Dir(path)
+// anchor returns the highest directory, not above top, from which what is in dir
+// can be reached by a rename and in which we may make a directory. Where top
+// does not exist yet it is the deepest directory that does.
+func anchor(dir, top string) (string, error) {
 	for {
 		info, err := os.Lstat(dir)
 		if err == nil && info.IsDir() {
@@ -163,9 +211,9 @@ func volumeOf(dir string) (volume, error) {
 	return volume{st.Dev_major, st.Dev_minor, st.Mnt_id}, nil
 }
 
-// look returns what lies at path. Only a regular file may be moved aside.
-func look(path string) (*Live, error) {
-	info, err := os.Lstat(path)
+// live returns what lies at path, as Lstat said. Only a regular file may be
+// moved aside.
+func live(path string, info fs.FileInfo, err error) (*Live, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil

@@ -1,13 +1,9 @@
 package files
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -15,8 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +26,7 @@ type Stager struct {
 	id     string
 	src    Source
 	opts   StagerOptions
+	hooks  sync.Mutex        // one call of opts.Hook at a time
 	stages map[string]*stage // by anchor
 	taken  map[string]taken  // by absolute path, in lower case where case is folded
 	n      int
@@ -54,9 +51,13 @@ type stage struct {
 	anchor string
 	dir    string // absolute
 	root   *os.Root
+	new    *os.File // the directory of the staged files
 	steps  []Step
 	// folds means that the file system takes A and a for the same name.
 	folds bool
+	// together means that one sync of the file system tells of all staged files
+	// whether they are durable (see syncsTogether), unsynced that it has to.
+	together, unsynced bool
 }
 
 // NewStager returns a Stager for the restore id, a plain name that is used
@@ -73,53 +74,64 @@ func NewStager(id string, src Source, o StagerOptions) *Stager {
 func (s *Stager) Stage(ctx context.Context, targets []Target) ([]Target, error) {
 	targets = slices.Clone(targets)
 	mark := s.n
+	if err := s.stage(ctx, targets); err != nil {
+		return nil, errors.Join(noSpace(err), s.rewind(mark))
+	}
+	return targets, nil
+}
+
+func (s *Stager) stage(ctx context.Context, targets []Target) error {
+	// What stands in the way of what is found out in order, whoever writes
+	// fastest.
+	var writes []*write
 	for i := range targets {
 		t := &targets[i]
 		if t.Refused != nil {
 			continue
 		}
-		err := s.stage(ctx, t)
+		w, err := s.place(t)
 		if errors.Is(err, ErrRefused) {
 			t.Refused = err
 			continue
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("stage %s: %w", t.File.Name(), noSpace(err)), s.rewind(mark))
+			return fmt.Errorf("stage %s: %w", t.File.Name(), err)
 		}
+		writes = append(writes, w)
 	}
-	return targets, nil
+	if err := s.write(ctx, writes); err != nil {
+		return err
+	}
+	return s.keepApart(writes)
 }
 
-func (s *Stager) stage(ctx context.Context, t *Target) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+// place makes the step of a target.
+func (s *Stager) place(t *Target) (*write, error) {
 	st, err := s.stageAt(t.Anchor)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rel, err := filepath.Rel(t.Anchor, t.Path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	step := Step{
 		N: s.n + 1, Component: t.Component, Name: Path(t.File.Name()), Path: Path(rel),
 		Database: t.File.Kind == checkpoint.KindSQLite, Note: t.Note(),
 	}
 	if err := step.validate(); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if err := s.conflict(st, step); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if len(st.steps) == maxSteps {
-		return fmt.Errorf("%w: more than %d files", ErrRefused, maxSteps)
+		return nil, fmt.Errorf("%w: more than %d files", ErrRefused, maxSteps)
 	}
 	s.n = step.N
 	st.steps = append(st.steps, step)
 	s.take(st, step)
-	s.opts.Hook.at("write %s", step.staged())
-	return s.write(ctx, st, &st.steps[len(st.steps)-1], t.File)
+	return &write{stage: st, target: t, step: step}, nil
 }
 
 // stageAt returns the staging directory in anchor, making it at its first use.
@@ -154,9 +166,14 @@ func (st *stage) make(h Hook) error {
 	if err == nil {
 		st.root, err = os.OpenRoot(st.dir)
 	}
+	if err == nil {
+		st.new, err = st.root.Open("new")
+	}
 	if err != nil {
+		st.close()
 		return errors.Join(err, os.RemoveAll(st.dir))
 	}
+	st.together = syncsTogether(st.new)
 	_, err = st.root.Lstat("NEW")
 	st.folds = err == nil
 	return nil
@@ -194,6 +211,12 @@ func (s *Stager) conflict(st *stage, step Step) error {
 			return fmt.Errorf("it needs a directory where %s goes", t.by.Name)
 		}
 	}
+	return s.besideDatabase(path)
+}
+
+// besideDatabase reports a database of the set that the file at path would be
+// taken for a part of.
+func (s *Stager) besideDatabase(path string) error {
 	for _, suffix := range sideFiles {
 		main, ok := strings.CutSuffix(path, suffix)
 		if t, there := s.taken[main]; ok && there && t.by.Database {
@@ -203,81 +226,43 @@ func (s *Stager) conflict(st *stage, step Step) error {
 	return nil
 }
 
-// sqliteMagic starts every SQLite database.
-var sqliteMagic = []byte("SQLite format 3\x00")
-
-func (s *Stager) write(ctx context.Context, st *stage, step *Step, file checkpoint.File) error {
-	f, err := st.root.OpenFile(step.staged(), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
+// keepApart takes back what turned out to lie beside a database, now that it is
+// known which files are some.
+func (s *Stager) keepApart(writes []*write) error {
+	if !slices.ContainsFunc(writes, func(w *write) bool { return w.database }) {
+		return nil
 	}
-	defer f.Close()
-	if err := fill(ctx, f, s.src, file.Content); err != nil {
-		return err
-	}
-	head := make([]byte, len(sqliteMagic))
-	if n, _ := f.ReadAt(head, 0); bytes.Equal(head[:n], sqliteMagic) {
-		step.Database = true
-		s.take(st, *step)
-	}
-	if step.Database {
-		if err := checkDatabase(ctx, filepath.Join(st.dir, step.staged())); err != nil {
-			return fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
+	for _, w := range writes {
+		if w.database {
+			at := slices.IndexFunc(w.stage.steps, func(o Step) bool { return o.N == w.step.N })
+			w.stage.steps[at].Database = true
+			s.take(w.stage, w.stage.steps[at])
 		}
 	}
-	if mode := fs.FileMode(file.Mode).Perm(); mode != 0 {
-		if err := f.Chmod(mode); err != nil {
+	for _, w := range writes {
+		err := s.besideDatabase(w.stage.key(filepath.Join(w.stage.anchor, string(w.step.Path))))
+		if err == nil {
+			continue
+		}
+		w.target.Refused = fmt.Errorf("%w: %w", ErrRefused, err)
+		if err := s.remove(func(o Step) bool { return o.N == w.step.N }); err != nil {
 			return err
 		}
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if file.MtimeNS == 0 {
-		return nil
-	}
-	return st.root.Chtimes(step.staged(), time.Time{}, file.MtimeNS.Time())
-}
-
-// fill writes content to f and makes sure, whatever src promises, that it is
-// what its size and its hash, if it has one, say.
-func fill(ctx context.Context, f io.Writer, src Source, c checkpoint.Content) error {
-	if c.Size == 0 {
-		return nil
-	}
-	w := &measured{w: f, left: c.Size, sum: sha256.New()}
-	if err := src.CopyTo(ctx, w, c); err != nil {
-		return err
-	}
-	if w.left != 0 || !c.SHA256.IsZero() && checkpoint.Hash(w.sum.Sum(nil)) != c.SHA256 {
-		return fmt.Errorf("%w: %s came back as something else", checkpoint.ErrDamaged, c.Label())
 	}
 	return nil
 }
 
-// measured hashes what it writes and stops at a limit.
-type measured struct {
-	w    io.Writer
-	left int64
-	sum  hash.Hash
-}
-
-func (m *measured) Write(p []byte) (int, error) {
-	if int64(len(p)) > m.left {
-		return 0, fmt.Errorf("%w: content is longer than it says", checkpoint.ErrDamaged)
-	}
-	n, err := m.w.Write(p)
-	m.left -= int64(n)
-	m.sum.Write(p[:n])
-	return n, err
-}
-
 // rewind takes back every step after the mark.
 func (s *Stager) rewind(mark int) error {
+	return s.remove(func(step Step) bool { return step.N > mark })
+}
+
+// remove takes back some steps.
+func (s *Stager) remove(some func(Step) bool) error {
 	var errs []error
 	for _, st := range s.stages {
 		st.steps = slices.DeleteFunc(st.steps, func(step Step) bool {
-			if step.N <= mark {
+			if !some(step) {
 				return false
 			}
 			if err := st.root.Remove(step.staged()); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -310,15 +295,10 @@ func (s *Stager) Seal() (Set, error) {
 }
 
 func (st *stage) seal() error {
-	// One sync of the file system instead of one of each file: 95 ms instead
-	// of 300 for 1,041 files.
-	d, err := st.root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		return err
+	if st.unsynced {
+		if err := unix.Syncfs(int(st.new.Fd())); err != nil {
+			return err
+		}
 	}
 	if err := writeSteps(st.dir, st.steps); err != nil {
 		return err
@@ -339,11 +319,18 @@ func (s *Stager) Discard() error {
 
 func (s *Stager) close() {
 	for _, st := range s.stages {
-		if st.root != nil {
-			st.root.Close()
-			st.root = nil
-		}
+		st.close()
 	}
+}
+
+func (st *stage) close() {
+	if st.new != nil {
+		st.new.Close()
+	}
+	if st.root != nil {
+		st.root.Close()
+	}
+	st.root, st.new = nil, nil
 }
 
 func (s *Stager) set() Set {

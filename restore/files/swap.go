@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Done is what became of one step.
@@ -65,6 +67,7 @@ func (s Set) apply(st Stage, h Hook) ([]Done, error) {
 		return nil, fmt.Errorf("read %s: %w", stepsName, err)
 	}
 	sw := swap{root: root, dir: dir, hook: h, dirty: map[string]bool{}}
+	defer sw.close()
 	for _, step := range steps {
 		if err := sw.step(step); err != nil {
 			return nil, fmt.Errorf("%s: %w", step.Name, err)
@@ -73,15 +76,7 @@ func (s Set) apply(st Stage, h Hook) ([]Done, error) {
 	if err := sw.sync(); err != nil {
 		return nil, err
 	}
-	done := make([]Done, 0, len(steps))
-	for _, step := range steps {
-		d := Done{Component: step.Component, Name: string(step.Name), Note: step.Note, Path: filepath.Join(string(st.Anchor), string(step.Path))}
-		for _, name := range sw.kept(step) {
-			d.Aside = append(d.Aside, filepath.Join(string(st.Anchor), name))
-		}
-		done = append(done, d)
-	}
-	return done, nil
+	return sw.done(string(st.Anchor), steps)
 }
 
 // swap is the work below one anchor. Names are below it.
@@ -90,30 +85,98 @@ type swap struct {
 	dir   string
 	hook  Hook
 	dirty map[string]bool // directories whose names have changed
+	// new is the directory of staged files, live the one that the last step went
+	// to: most steps go to the same few, and walking there costs more than the
+	// rename.
+	new, live handle
+}
+
+// handle is an open directory; the zero value is none.
+type handle struct {
+	name string
+	*os.File
+}
+
+func (h *handle) close() {
+	if h.File != nil {
+		h.Close()
+	}
+	*h = handle{}
+}
+
+// open makes h the directory of that name, which is found without leaving root.
+func (h *handle) open(root *os.Root, name string) error {
+	if h.File != nil && h.name == name {
+		return nil
+	}
+	h.close()
+	f, err := root.Open(name)
+	if err == nil {
+		*h = handle{name, f}
+	}
+	return err
+}
+
+// has reports whether there is anything of that name, a link too.
+func (h *handle) has(name string) (bool, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(int(h.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		err = &fs.PathError{Op: "lstat", Path: path.Join(h.name, name), Err: err}
+	}
+	return err == nil, err
+}
+
+func (sw *swap) close() {
+	sw.new.close()
+	sw.live.close()
 }
 
 func (sw *swap) step(s Step) error {
-	staged := path.Join(sw.dir, s.staged())
-	if there, err := sw.exists(staged); err != nil || !there {
+	err := sw.new.open(sw.root, path.Join(sw.dir, path.Dir(s.staged())))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // all were done before
+	}
+	if err != nil {
+		return err
+	}
+	from, to := path.Base(s.staged()), path.Base(string(s.Path))
+	if there, err := sw.new.has(from); err != nil || !there {
 		return err // not there: done before
 	}
+	dir := path.Dir(string(s.Path))
+	err = sw.live.open(sw.root, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = sw.mkdir(dir); err == nil {
+			err = sw.live.open(sw.root, dir)
+		}
+	}
+	if err != nil {
+		return err
+	}
 	for _, name := range s.live() {
-		if err := sw.aside(name); err != nil {
+		there, err := sw.live.has(path.Base(name))
+		if there {
+			err = sw.aside(name)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if err := sw.mkdir(path.Dir(string(s.Path))); err != nil {
-		return err
+	sw.hook.at("rename %s -> %s", path.Join(sw.new.name, from), s.Path)
+	if err := unix.Renameat(int(sw.new.Fd()), from, int(sw.live.Fd()), to); err != nil {
+		return &os.LinkError{Op: "rename", Old: path.Join(sw.new.name, from), New: string(s.Path), Err: err}
 	}
-	return sw.rename(staged, string(s.Path))
+	sw.dirty[sw.new.name], sw.dirty[dir] = true, true
+	return nil
 }
 
 // aside moves what is at name to old/. A second one, made by somebody between
 // a crash and now, gets a number: nothing is ever lost.
 func (sw *swap) aside(name string) error {
-	if there, err := sw.exists(name); err != nil || !there {
-		return err
-	}
 	to := path.Join(sw.dir, "old", name)
 	if err := sw.mkdir(path.Dir(to)); err != nil {
 		return err
@@ -128,6 +191,25 @@ func (sw *swap) aside(name string) error {
 		}
 		to = path.Join(sw.dir, "old", name) + "~" + strconv.Itoa(n)
 	}
+}
+
+// done says what became of the steps, all of which are done.
+func (sw *swap) done(anchor string, steps []Step) ([]Done, error) {
+	old, err := fs.ReadDir(sw.root.FS(), path.Join(sw.dir, "old"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	done := make([]Done, len(steps))
+	for i, s := range steps {
+		done[i] = Done{Component: s.Component, Name: string(s.Name), Note: s.Note, Path: filepath.Join(anchor, string(s.Path))}
+		if len(old) == 0 {
+			continue
+		}
+		for _, name := range sw.kept(s) {
+			done[i].Aside = append(done[i].Aside, filepath.Join(anchor, name))
+		}
+	}
+	return done, nil
 }
 
 // kept lists what a step moved aside.
