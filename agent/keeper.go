@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -378,7 +377,7 @@ in checkpoint/repository/FORMAT.md of its source.
 
 func (k *Keeper) describe() error {
 	path := filepath.Join(k.site.Dir, "README")
-	if b, err := os.ReadFile(path); err == nil && string(b) == readme {
+	if b, err := atomicfile.Read(path, int64(len(readme))); err == nil && string(b) == readme {
 		return nil
 	}
 	return atomicfile.Write(path, []byte(readme), 0o600)

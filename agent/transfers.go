@@ -16,6 +16,7 @@ import (
 
 	"github.com/helixml/helix-ckpt/agent/rpc"
 	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/atomicfile"
 	"github.com/helixml/helix-ckpt/checkpoint/repository"
 	"github.com/helixml/helix-ckpt/checkpoint/repository/archive"
 )
@@ -106,7 +107,7 @@ func (a *Agent) openUpload(h rpc.ImportHeader) (*upload, error) {
 	if err := dropPartials(a.transfers.dir, filepath.Base(path)); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := atomicfile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
@@ -174,7 +175,9 @@ func (u *upload) Commit(ctx context.Context) (checkpoint.Entry, error) {
 	if submitErr != nil {
 		return entry, submitErr
 	}
-	if err == nil || errors.Is(err, checkpoint.ErrDamaged) {
+	// What was refused would be refused again; what could not be taken in now, as
+	// on a full disk, may be tried again without being sent again.
+	if err == nil || errors.Is(err, checkpoint.ErrDamaged) || errors.Is(err, checkpoint.ErrOtherSession) || errors.Is(err, checkpoint.ErrFormat) {
 		err = errors.Join(err, os.Remove(u.file.Name()))
 	}
 	return entry, err

@@ -5,6 +5,10 @@ import (
 	"slices"
 )
 
+// MaxEpoch is the highest epoch and the highest seq: above it, readers of JSON
+// such as jq lose digits.
+const MaxEpoch = 1<<53 - 1
+
 // Limits of content, part of the format.
 const (
 	// ChunkSize is the size in bytes of every chunk of a file but its last. It

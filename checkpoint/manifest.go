@@ -153,6 +153,9 @@ func (m *Manifest) validate() error {
 	if m.Epoch == 0 || m.Seq == 0 {
 		return fmt.Errorf("epoch %d, seq %d: both start at 1", m.Epoch, m.Seq)
 	}
+	if m.Epoch > MaxEpoch || m.Seq > MaxEpoch {
+		return fmt.Errorf("epoch %d, seq %d: at most %d are allowed", m.Epoch, m.Seq, uint64(MaxEpoch))
+	}
 	if m.Created.IsZero() {
 		return errors.New("no time of creation")
 	}

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -139,23 +137,21 @@ const (
 // Load reads the journal in the session directory dir; one that is not there
 // is empty.
 func Load(dir string) (*Journal, error) {
-	f, err := os.Open(filepath.Join(dir, journalName))
+	path := filepath.Join(dir, journalName)
+	b, err := atomicfile.Read(path, maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &Journal{Format: journalFormat}, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read restore journal: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxJournal+1))
+	var j *Journal
 	if err == nil {
-		var j *Journal
 		if j, err = Decode(b); err == nil {
 			return j, nil
 		}
 		err = fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
+	} else if errors.Is(err, atomicfile.ErrForeign) {
+		err = fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
 	}
-	return nil, fmt.Errorf("read %s (move it away to start without it): %w", f.Name(), err)
+	return nil, fmt.Errorf("read %s (move it away to start without it): %w", path, err)
 }
 
 // Save writes the journal durably to the session directory dir.

@@ -1,4 +1,4 @@
-// Package atomicfile replaces small files so that a reader, or a machine that
+// Package atomicfile reads small files that nobody vouches for, and replaces them so that a reader, or a machine that
 // lost its power, sees the old bytes or the new ones and never a mix:
 //
 //	write temp file → fsync → rename → fsync directory
@@ -8,11 +8,15 @@
 package atomicfile
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // tempPrefix marks what an interrupted Write leaves behind.
@@ -34,6 +38,50 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return SyncDir(dir)
+}
+
+// ErrForeign is returned for what Write cannot have made: a link, a pipe, a
+// directory, a file above the limit of its reader.
+var ErrForeign = errors.New("not written by this program")
+
+// Open opens a plain file with flag, and makes it with O_CREATE. It follows no
+// link at the end of path and does not wait for the other end of a pipe: the
+// directory may have been copied from anywhere.
+func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(path, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK, perm)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENXIO) {
+		return nil, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: %w: %s", path, ErrForeign, info.Mode())
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Read returns the bytes of a plain file, as Open takes it, of at most limit
+// bytes.
+func Read(path string, limit int64) ([]byte, error) {
+	f, err := Open(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // read only
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("read %s: %w: more than %d bytes", path, ErrForeign, limit)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 func fill(f *os.File, data []byte, perm fs.FileMode) error {

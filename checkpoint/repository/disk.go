@@ -74,6 +74,17 @@ func makeDir(d disk, dir string) error {
 	return d.syncDir(parent)
 }
 
+// ownDir refuses what is no directory of the repository's own: through a link,
+// in one that was copied from anywhere, a prune would delete the packs of
+// another session.
+func ownDir(dir string) error {
+	info, err := os.Lstat(dir)
+	if err == nil && !info.IsDir() {
+		err = damaged("%s is no directory: %s", dir, info.Mode())
+	}
+	return err
+}
+
 // syncParents syncs dir, a directory <dir>/sessions/<session>, and what this
 // program may have made above it: a run that made one of them may have died
 // before it was durable. Those it may not read, it did not make.
@@ -104,7 +115,8 @@ func sweep(d disk, dir string) error {
 		if !strings.HasPrefix(name, tempPrefix) {
 			continue
 		}
-		if err := d.remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := d.remove(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) { // a directory is not ours
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ func TestLimits(t *testing.T) {
 		"file of a manifest":                         l.manifestFile,
 		"plain JSON of a manifest":                   l.manifestJSON,
 		"nesting of JSON":                            l.nesting,
+		"`epoch`, `seq`":                             l.epoch,
 		"ids in a manifest's content":                l.inline,
 		"ids in a page":                              l.page,
 		"levels of a recipe":                         l.levels,
@@ -128,6 +129,10 @@ func (l limits) nesting(over int) error {
 	n := 10_000 - 1 + over // the manifest is one
 	deep := `,"x":` + strings.Repeat("[", n) + strings.Repeat("]", n) + "}"
 	return l.load(m.ID, append(plain[:len(plain)-1], deep...))
+}
+
+func (l limits) epoch(over int) error {
+	return l.manifest(func(m *checkpoint.Manifest) { m.Epoch = uint64(1<<53 - 1 + over) })
 }
 
 func (l limits) inline(over int) error {

@@ -224,6 +224,9 @@ func (r *Repository) Pin(ctx context.Context, id checkpoint.ID) error {
 		return fmt.Errorf("pin: %w", err)
 	}
 	dir := filepath.Join(r.dir, dirPins)
+	if err := ownDir(dir); err != nil {
+		return fmt.Errorf("pin %s: %w", id, err)
+	}
 	f, err := r.disk.create(filepath.Join(dir, string(id)))
 	if errors.Is(err, fs.ErrExist) {
 		return nil
@@ -240,7 +243,10 @@ func (r *Repository) Unpin(_ context.Context, id checkpoint.ID) error {
 		return fmt.Errorf("unpin: %w", err)
 	}
 	dir := filepath.Join(r.dir, dirPins)
-	err := r.disk.remove(filepath.Join(dir, string(id)))
+	err := ownDir(dir)
+	if err == nil {
+		err = r.disk.remove(filepath.Join(dir, string(id)))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -60,7 +60,11 @@ func (r *Repository) Begin(ctx context.Context) (*Tx, error) {
 
 func (r *Repository) prepare(ctx context.Context) error {
 	for _, name := range []string{dirCheckpoints, dirPins, dirPacks, dirQuarantine} {
-		if err := makeDir(r.disk, filepath.Join(r.dir, name)); err != nil {
+		dir := filepath.Join(r.dir, name)
+		if err := makeDir(r.disk, dir); err != nil {
+			return err
+		}
+		if err := ownDir(dir); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/atomicfile"
 )
 
 // Owner says who holds a session's lock.
@@ -44,7 +45,10 @@ func Acquire(dir string, owner Owner) (*Lock, error) {
 		return nil, fmt.Errorf("session directory: %w", err)
 	}
 	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := atomicfile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, atomicfile.ErrForeign) {
+		err = fmt.Errorf("%w: %w; move it away", checkpoint.ErrDamaged, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("session lock: %w", err)
 	}
@@ -77,7 +81,7 @@ func (l *Lock) Release() error { return l.f.Close() }
 // Holder reports who holds the lock of the session directory dir. It asks the
 // kernel and takes no lock itself, so it never gets in an owner's way.
 func Holder(dir string) (Owner, bool) {
-	f, err := os.Open(filepath.Join(dir, "lock"))
+	f, err := atomicfile.Open(filepath.Join(dir, "lock"), os.O_RDONLY, 0)
 	if err != nil {
 		return Owner{}, false
 	}

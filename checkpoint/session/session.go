@@ -15,9 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -44,6 +42,13 @@ type Record struct {
 	State    string              `json:"state,omitempty"`
 	// LastCheckpoint is the last one that this owner committed.
 	LastCheckpoint checkpoint.ID `json:"last_checkpoint,omitempty"`
+}
+
+func (r *Record) validate() error {
+	if r.Epoch > checkpoint.MaxEpoch || r.Fence != nil && r.Fence.Epoch > checkpoint.MaxEpoch {
+		return fmt.Errorf("an epoch above %d", uint64(checkpoint.MaxEpoch))
+	}
+	return nil
 }
 
 // Fence is an announced takeover.
@@ -81,6 +86,8 @@ type Status struct {
 	Restoring checkpoint.ID `json:"restoring,omitempty"`
 }
 
+func (*Status) validate() error { return nil }
+
 // LoadStatus reads status.json in the session directory dir.
 func LoadStatus(dir string) (Status, error) {
 	var s Status
@@ -108,29 +115,35 @@ func Epoch(r Record, instance string, latest, asked uint64) (uint64, error) {
 	default:
 		epoch = known + 1
 	}
+	if epoch > checkpoint.MaxEpoch {
+		return 0, fmt.Errorf("%w: %d, the highest is %d", checkpoint.ErrEpoch, epoch, uint64(checkpoint.MaxEpoch))
+	}
 	if r.Fence != nil && epoch < r.Fence.Epoch {
 		return 0, fmt.Errorf("%w: epoch %d was taken over by epoch %d", checkpoint.ErrFenced, epoch, r.Fence.Epoch)
 	}
 	return epoch, nil
 }
 
-func readJSON(path string, v any) error {
-	f, err := os.Open(path)
+// readJSON reads what writeJSON writes, and trusts none of it.
+func readJSON(path string, v interface{ validate() error }) error {
+	b, err := atomicfile.Read(path, maxRecord)
+	if errors.Is(err, atomicfile.ErrForeign) {
+		return fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
+	}
 	if err != nil {
 		return err
 	}
-	defer f.Close() // read only
-	b, err := io.ReadAll(io.LimitReader(f, maxRecord+1))
-	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	if len(b) > maxRecord {
-		return fmt.Errorf("read %s: %w: larger than %d bytes", path, checkpoint.ErrDamaged, maxRecord)
-	}
-	if err := json.Unmarshal(b, v); err != nil {
+	if err := decode(b, v); err != nil {
 		return fmt.Errorf("read %s: %w: %w", path, checkpoint.ErrDamaged, err)
 	}
 	return nil
+}
+
+func decode(b []byte, v interface{ validate() error }) error {
+	if err := json.Unmarshal(b, v); err != nil {
+		return err
+	}
+	return v.validate()
 }
 
 func writeJSON(path string, v any) error {

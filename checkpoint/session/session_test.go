@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/session"
@@ -167,5 +168,58 @@ func TestRecordRoundTripAndDamage(t *testing.T) {
 	// start again at epoch 1, below checkpoints that are there.
 	if _, err := session.Load(dir); !errors.Is(err, checkpoint.ErrDamaged) {
 		t.Fatalf("damaged record: %v", err)
+	}
+}
+
+// TestForeignFilesAreNotFollowed: a session's directory may have been copied from
+// anywhere. What stands in it under the names of ours is not followed, waited
+// for or written through.
+func TestForeignFilesAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	for name, plant := range map[string]func(path string) error{
+		"a link":            func(path string) error { return os.Symlink("../precious", path) },
+		"a link to nothing": func(path string) error { return os.Symlink("../new", path) },
+		"a pipe":            func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"a directory":       func(path string) error { return os.Mkdir(path, 0o700) },
+		"a file too long":   func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			dir := filepath.Join(root, "session")
+			must(t, os.Mkdir(dir, 0o700))
+			const precious = `{"epoch":7}`
+			must(t, os.WriteFile(filepath.Join(root, "precious"), []byte(precious), 0o600))
+			for _, file := range []string{"session.json", "status.json", "lock"} {
+				must(t, plant(filepath.Join(dir, file)))
+			}
+			if r, err := session.Load(dir); !errors.Is(err, checkpoint.ErrDamaged) {
+				t.Errorf("session.json: %+v, %v", r, err)
+			}
+			if s, err := session.LoadStatus(dir); !errors.Is(err, checkpoint.ErrDamaged) {
+				t.Errorf("status.json: %+v, %v", s, err)
+			}
+			if o, held := session.Holder(dir); held {
+				t.Errorf("held by %s", o)
+			}
+			if l, err := session.Acquire(dir, session.Owner{}); err == nil {
+				must(t, l.Release()) // a long file is one all the same
+				if name != "a file too long" {
+					t.Error("the lock was taken")
+				}
+			}
+			names, err := filepath.Glob(filepath.Join(root, "*"))
+			must(t, err)
+			if b, err := os.ReadFile(filepath.Join(root, "precious")); string(b) != precious || err != nil || len(names) != 2 {
+				t.Errorf("%q, %v beside %v", b, err, names)
+			}
+		})
+	}
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
 	}
 }

@@ -296,6 +296,7 @@ func manifests(tb testing.TB, good string) map[string]string {
 		"another session":      change(`"session":"ses_01"`, `"session":"../ses_01"`),
 		"epoch 0":              change(`"epoch":3`, `"epoch":0`),
 		"a negative epoch":     change(`"epoch":3`, `"epoch":-3`),
+		"the last epoch":       change(`"epoch":3`, `"epoch":9007199254740991`),
 		"half an epoch":        change(`"epoch":3`, `"epoch":3.5`),
 		"a huge seq":           change(`"seq":118`, `"seq":1e99`),
 		"seq as a text":        change(`"seq":118`, `"seq":"118"`),

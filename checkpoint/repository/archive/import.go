@@ -71,6 +71,9 @@ func (a *Archive) readManifest() error {
 	if err == nil {
 		err = known(a.manifest)
 	}
+	if err == nil && a.manifest.Epoch == checkpoint.MaxEpoch {
+		err = damaged("epoch %d: no owner could come after it", a.manifest.Epoch)
+	}
 	return err
 }
 
