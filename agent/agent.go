@@ -76,6 +76,8 @@ type Agent struct {
 	// unpruned is why old checkpoints were not deleted, or what they take not
 	// freed.
 	unpruned string
+	// misled is why the start was not as it was asked for.
+	misled string
 	// written is what status.json says of the components.
 	written map[string]checkpoint.State
 	views   []*restoreView // the newest last
@@ -306,6 +308,9 @@ func (a *Agent) start(ctx context.Context) error {
 	if rec.Pending {
 		a.resume(ctx, rec)
 	}
+	if err := a.checkMode(ctx); err != nil {
+		return err
+	}
 	found, err := a.k.find(ctx, a.mode)
 	if err != nil {
 		return err
@@ -352,7 +357,7 @@ func (a *Agent) carryOut(ctx context.Context, d Decision, isNew bool) error {
 	if !isNew {
 		mode = Auto // a checkpoint that was asked for by its id was so once
 	}
-	files, desk, err := a.k.targets(mode)
+	files, desk, err := a.k.targets(ctx, mode)
 	if err != nil {
 		return err
 	}
@@ -367,6 +372,7 @@ func (a *Agent) carryOut(ctx context.Context, d Decision, isNew bool) error {
 	}
 	a.decided = true
 	a.desk.wanted, a.desk.target = d.Desk == restore.ChoiceRestore, desk
+	_, a.desk.named = mode.checkpoint()
 	if d.Files != restore.ChoiceRestore {
 		return nil
 	}

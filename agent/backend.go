@@ -130,11 +130,10 @@ func (a *Agent) Status(context.Context) (rpc.Status, error) {
 	if !a.unsaved.IsZero() {
 		s.Unsaved = time.Since(a.unsaved)
 	}
-	if a.problem != "" {
-		s.Problems = []string{a.problem}
-	}
-	if a.unpruned != "" {
-		s.Problems = append(s.Problems, a.unpruned)
+	for _, problem := range []string{a.problem, a.unpruned, a.misled} {
+		if problem != "" {
+			s.Problems = append(s.Problems, problem)
+		}
 	}
 	if s.Restore != nil {
 		r := *s.Restore

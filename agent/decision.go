@@ -44,7 +44,9 @@ func NewRequest(ctx context.Context, dir string, repo *repository.Repository, r 
 	case r.MinAge > 0:
 		entry, err = checkpoint.NotAfter(entries, time.Now().Add(-r.MinAge))
 	case (r.Selector == "" || r.Selector == checkpoint.Latest) && len(entries) > 0:
-		entry, err = checkpoint.Select(entries, string(j.Target(entries[0].ID)))
+		// A protected one may be gone, such as into quarantine; then the newest
+		// there is stands in for it, and the restore says so.
+		entry.ID = j.Target(entries[0].ID)
 	default:
 		entry, err = checkpoint.Select(entries, r.Selector)
 	}
@@ -198,15 +200,31 @@ func (k *Keeper) desk() (checkpoint.Compositor, bool) {
 
 // targets returns the checkpoints that a start restores files, and windows with
 // layout, from: the one that mode names, else what "latest" means for them.
-func (k *Keeper) targets(mode Mode) (files, desk checkpoint.ID, err error) {
-	if mode != Auto && mode != Wait && mode != Never {
-		return checkpoint.ID(mode), checkpoint.ID(mode), nil
+// A latest one whose manifest is damaged is still the latest: the restore says so
+// and takes the next older.
+func (k *Keeper) targets(ctx context.Context, mode Mode) (files, desk checkpoint.ID, err error) {
+	if id, ok := mode.checkpoint(); ok {
+		return id, id, nil
 	}
 	j, err := restore.Load(k.dir)
 	if err != nil {
 		return "", "", err
 	}
-	return j.FilesTarget(k.entry.ID), j.Target(k.entry.ID), nil
+	entries, err := Entries(ctx, k.repo)
+	if err != nil {
+		return "", "", err
+	}
+	var latest checkpoint.ID
+	if len(entries) > 0 {
+		latest = entries[0].ID
+	}
+	return j.FilesTarget(latest), j.Target(latest), nil
+}
+
+// has reports whether the repository has a checkpoint, damaged or not.
+func (k *Keeper) has(ctx context.Context, id checkpoint.ID) (bool, error) {
+	entries, err := Entries(ctx, k.repo)
+	return slices.ContainsFunc(entries, func(e checkpoint.Entry) bool { return e.ID == id }), err
 }
 
 // decide journals a start decision.

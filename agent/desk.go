@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/helixml/helix-ckpt/agent/rpc"
@@ -28,6 +29,9 @@ type deskState struct {
 	// wanted: the next life of a compositor gets the windows of target.
 	wanted bool
 	target checkpoint.ID
+	// named: target was asked for by its id, so that it comes back also in the
+	// very life of the compositor that it was captured in.
+	named bool
 	// tries is how often that failed before it began.
 	tries int
 }
@@ -99,7 +103,7 @@ func (a *Agent) tendDesk(ctx context.Context) {
 		return
 	}
 	saved, ok := a.k.desk()
-	if a.desk.wanted && ok && !saved.Same(now) {
+	if a.desk.wanted && (a.desk.named || ok && !saved.Same(now)) {
 		target := a.desk.target
 		if target == "" {
 			target = a.k.entry.ID
@@ -108,7 +112,7 @@ func (a *Agent) tendDesk(ctx context.Context) {
 		q := restore.Request{Selector: string(target), Checkpoint: target, Only: []string{checkpoint.NameWindows, checkpoint.NameLayout}}
 		err := a.restore(ctx, q)
 		a.state(rpc.SessionRunning)
-		if err != nil {
+		if err != nil && !errors.Is(err, checkpoint.ErrNothing) {
 			a.desk.tries++
 			a.log.Error("windows were not restored", "id", target, "try", a.desk.tries, "error", err)
 			if a.desk.tries < deskTries {
@@ -119,7 +123,7 @@ func (a *Agent) tendDesk(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	a.desk.accepted, a.desk.target, a.desk.tries = now, "", 0
+	a.desk = deskState{accepted: now}
 	// From now on, another life of the compositor means that it crashed.
 	a.desk.wanted = a.mode != Never
 }

@@ -200,7 +200,7 @@ func triedDesk(r *restore.Report) bool {
 
 // restore runs a restore of the agent's own, in the loop.
 func (a *Agent) restore(ctx context.Context, q restore.Request) error {
-	entries, _, err := a.k.repo.List(ctx)
+	entries, err := Entries(ctx, a.k.repo)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
@@ -33,6 +34,32 @@ func ParseMode(s string) (Mode, error) {
 	return Mode(s), nil
 }
 
+// checkpoint returns the checkpoint that m names, if it names one.
+func (m Mode) checkpoint() (checkpoint.ID, bool) {
+	return checkpoint.ID(m), m != Auto && m != Wait && m != Never
+}
+
+// checkMode goes on as Auto, loudly, where a checkpoint is to be restored that is
+// not there: what was lost is restored, and nothing is captured over it. It can
+// be restored by hand once it has come.
+func (a *Agent) checkMode(ctx context.Context) error {
+	id, ok := a.mode.checkpoint()
+	if !ok {
+		return nil
+	}
+	there, err := a.k.has(ctx, id)
+	if err != nil || there {
+		return err
+	}
+	a.mode = Auto
+	problem := fmt.Sprintf("--restore %s: this session has no such checkpoint; it was started as with --restore auto", id)
+	a.log.Error("start", "problem", problem)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.misled = problem
+	return nil
+}
+
 // Found is what a starting agent finds: all that its decision depends on.
 type Found struct {
 	Mode Mode
@@ -63,6 +90,7 @@ type Decision struct {
 // Decide is the start decision. Nothing is committed before it is made, or an
 // empty desk would overwrite what is to be restored.
 func Decide(f Found) Decision {
+	id, named := f.Mode.checkpoint()
 	both := func(c restore.Choice, reason string) Decision { return Decision{Files: c, Desk: c, Reason: reason} }
 	switch {
 	case f.Mode == Never:
@@ -71,12 +99,12 @@ func Decide(f Found) Decision {
 		return both(restore.ChoiceDeclined, "it was declined in this instance")
 	case f.Mode == Wait && f.Decided == nil:
 		return Decision{Wait: true, Reason: "--restore wait"}
+	case named && f.Decided == nil:
+		return both(restore.ChoiceRestore, fmt.Sprintf("--restore %s", id))
 	case !f.Committed:
 		return both(restore.ChoiceNothing, "there is no checkpoint yet")
 	case f.Decided != nil || f.SameInstance:
 		return restarted(f)
-	case f.Mode != Auto && f.Mode != Wait:
-		return both(restore.ChoiceRestore, fmt.Sprintf("--restore %s", f.Mode))
 	}
 	d := Decision{Files: restore.ChoiceKeep, Desk: restore.ChoiceRestore, Reason: "Zed's databases are there"}
 	switch {

@@ -35,6 +35,8 @@ func TestDecide(t *testing.T) {
 		{"asked to wait, and restarted after the wait", agent.Found{Mode: agent.Wait, Committed: true, Decided: decided, SameCompositor: true}, false, keep, keep},
 		{"asked for one, and restarted after it", agent.Found{Mode: id, Committed: true, Decided: decided, SameCompositor: true}, false, keep, keep},
 		{"asked for one", agent.Found{Mode: id, Committed: true, Databases: true}, false, bring, bring},
+		{"asked for one, of this very instance", agent.Found{Mode: id, Committed: true, SameInstance: true, SameCompositor: true, Databases: true}, false, bring, bring},
+		{"asked for one, with a Zed there", agent.Found{Mode: id, Committed: true, Databases: true, ZedRunning: true}, false, bring, bring},
 		{"never", agent.Found{Mode: agent.Never, Committed: true}, false, never, never},
 		{"declined before a restart", agent.Found{Mode: agent.Wait, Committed: true, Decided: &restore.Decision{Files: declined, Desk: declined}}, false, declined, declined},
 	} {

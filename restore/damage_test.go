@@ -246,3 +246,33 @@ func TestContentIsCheckedAgain(t *testing.T) {
 		}
 	}
 }
+
+// An older checkpoint that cannot stand in, and one that has gone, keep nothing
+// else from coming back.
+func TestAnOlderCheckpointThatCannotStandIn(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	st := twoCheckpoints(t, s)
+	st.damaged[st.manifests[idNew].Components.Zed.Files[0].SHA256] = true
+	old := st.manifests[idOld]
+	old.Roots = map[string]string{checkpoint.RootWorkspace: "/elsewhere/w"}
+	old.Components.Zed.Windows = []checkpoint.ZedWindow{{Roots: []string{checkpoint.RootWorkspace + "/app"}}}
+
+	const gone = checkpoint.ID("20260101T000000.000Z-00000000")
+	report := run(t, s.restorer(st), restore.Request{Checkpoint: gone, Older: []checkpoint.ID{idNew, idOld}})
+	if z := component(t, report, "zed"); z.Result != restore.Failed {
+		t.Errorf("zed: %+v", z)
+	}
+	if c := component(t, report, "conversations"); c.From != idNew || s.read(t, convPath) != "{\"a\":1}\n" {
+		t.Errorf("conversations: %+v", c)
+	}
+	said := strings.Join(report.Warnings, "\n")
+	for _, id := range []checkpoint.ID{gone, idOld} {
+		if !strings.Contains(said, "checkpoint "+string(id)+" cannot be used") {
+			t.Errorf("not said of %s: %s", id, said)
+		}
+	}
+	if _, err := s.restorer(st).Run(t.Context(), restore.Request{Checkpoint: gone}); !errors.Is(err, checkpoint.ErrNotFound) {
+		t.Errorf("with no older one: %v", err)
+	}
+}

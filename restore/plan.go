@@ -50,6 +50,10 @@ type Plan struct {
 // return.
 func (p *Plan) Err() error { return p.err }
 
+// Degraded reports whether it is known already that not everything would come from
+// the checkpoint asked for. That content is damaged only a restore finds out.
+func (p *Plan) Degraded() bool { return p.From != "" || len(p.listDamage) > 0 }
+
 // ComponentPlan is what would happen to a component.
 type ComponentPlan struct {
 	Component string `json:"component"`
@@ -257,11 +261,11 @@ func (r *Restorer) Plan(ctx context.Context, q Request) (*Plan, error) {
 // planBest plans, but for the windows, from the newest manifest that can be
 // read, which it returns.
 func (r *Restorer) planBest(ctx context.Context, q Request, selected []string) (*Plan, *checkpoint.Manifest, error) {
-	var damage []string
+	var damage []error
 	for _, id := range append([]checkpoint.ID{q.Checkpoint}, q.Older...) {
 		m, release, err := r.load(ctx, id)
-		if errors.Is(err, checkpoint.ErrDamaged) {
-			damage = append(damage, err.Error())
+		if errors.Is(err, checkpoint.ErrDamaged) || errors.Is(err, checkpoint.ErrNotFound) {
+			damage = append(damage, err)
 			continue
 		}
 		if err != nil {
@@ -272,7 +276,9 @@ func (r *Restorer) planBest(ctx context.Context, q Request, selected []string) (
 		if err != nil {
 			return nil, nil, err
 		}
-		p.Warnings = append(p.Warnings, damage...)
+		for _, d := range damage {
+			p.Warnings = append(p.Warnings, d.Error())
+		}
 		p.Checkpoint = q.Checkpoint
 		if id != q.Checkpoint {
 			p.From = id
@@ -282,7 +288,7 @@ func (r *Restorer) planBest(ctx context.Context, q Request, selected []string) (
 		}
 		return p, m, nil
 	}
-	return nil, nil, fmt.Errorf("%w: no checkpoint can be read: %s", checkpoint.ErrDamaged, strings.Join(damage, "; "))
+	return nil, nil, fmt.Errorf("no checkpoint can be read: %w", errors.Join(damage...))
 }
 
 // load reads the manifest of a checkpoint, which is held until release is called.

@@ -170,7 +170,12 @@ func (u *run) take(ctx context.Context, stager *files.Stager, m *checkpoint.Mani
 		return nil, err
 	}
 	if err := p.Err(); err != nil && !errors.Is(err, checkpoint.ErrNothing) {
-		return nil, err
+		if first {
+			return nil, err
+		}
+		// It only stands in for a damaged one, such as from before a root moved.
+		u.warn(fmt.Sprintf("checkpoint %s cannot be used: %v", m.ID, err))
+		return need, nil
 	}
 	var left []string
 	for _, name := range need {

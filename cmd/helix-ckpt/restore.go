@@ -100,7 +100,7 @@ func (a *app) plan(ctx context.Context, r rpc.RestoreRequest) error {
 	if err := a.printPlan(p); err != nil {
 		return err
 	}
-	if p.Err() == nil && p.From != "" {
+	if p.Err() == nil && p.Degraded() {
 		return &codeError{code: exitPart}
 	}
 	return nothingToRestore(p.Err())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -26,6 +27,8 @@ import (
 //	await FILTER             until jq says true of helix-ckpt status -o json
 //	zed-files                puts Zed's databases, as Zed 1.9.0 wrote them, into its places
 //	damage FILE…             turns over one bit in the middle of each
+//	damage-part PART PACK    turns over one bit in the middle of a part of it: header,
+//	                         frame, last-frame, table or trailer
 //	lock                     holds the session's lock, as another helix-ckpt would
 //	desktop                  starts a real Sway; its environment becomes the script's
 //	window NAME              opens a foot window in it
@@ -40,7 +43,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		do   func(*testscript.TestScript, []string)
 	}{
 		"exit": {2, exit}, "json": {1, isJSON}, "let": {2, let}, "until": {1, until}, "await": {1, await},
-		"zed-files": {0, zedFiles}, "damage": {1, damage}, "lock": {0, lock},
+		"zed-files": {0, zedFiles}, "damage": {1, damage}, "damage-part": {2, damagePart}, "lock": {0, lock},
 		"desktop": {0, startDesktop}, "window": {1, window}, "swaymsg": {1, swaymsg}, "tree": {1, tree},
 		"windows": {1, windows}, "kill-sway": {0, killSway}, "start-sway": {0, startSway},
 	} {
@@ -160,6 +163,29 @@ func damage(ts *testscript.TestScript, args []string) {
 			ts.Check(os.WriteFile(file, b, 0))
 		}
 	}
+}
+
+// damagePart finds the parts of a pack as FORMAT.md says.
+func damagePart(ts *testscript.TestScript, args []string) {
+	file := ts.MkAbs(args[1])
+	b, err := os.ReadFile(file)
+	ts.Check(err)
+	const header, trailer = 27, 71
+	u32 := func(at int) int { return int(binary.LittleEndian.Uint32(b[at:])) }
+	table := int(binary.LittleEndian.Uint64(b[len(b)-63:]))
+	last := header
+	for i := range u32(table+8) - 1 {
+		last += u32(table + 16 + 8*i)
+	}
+	part, ok := map[string][2]int{
+		"header": {0, header}, "frame": {header, header + u32(table+16)}, "last-frame": {last, table},
+		"table": {table, len(b) - trailer}, "trailer": {len(b) - trailer, len(b)},
+	}[args[0]]
+	if !ok {
+		ts.Fatalf("damage-part %s: no such part", args[0])
+	}
+	b[(part[0]+part[1])/2] ^= 1
+	ts.Check(os.WriteFile(file, b, 0))
 }
 
 func lock(ts *testscript.TestScript, _ []string) {
