@@ -57,6 +57,14 @@ func (r *recorder) create(name string) (file, error) {
 	return &recorded{f, r, name}, nil
 }
 
+func (r *recorder) append(name string) (file, error) {
+	f, err := r.system.append(name)
+	if err != nil {
+		return nil, err
+	}
+	return &recorded{f, r, name}, nil
+}
+
 func (r *recorder) rename(from, to string) error {
 	err := r.system.rename(from, to)
 	if err == nil {
@@ -213,7 +221,7 @@ func record(t *testing.T, root string, vary func(*recorder) disk) []step {
 		begin(t, r).Abort()
 		tx := begin(t, r)
 		// Small chunks, but enough for a recipe.
-		c, err := tx.Put(t.Context(), bytes.NewReader(append(noise(0, 100), noise(seq+1, 900)...)), 100)
+		c, err := tx.PutHinted(t.Context(), "data", bytes.NewReader(append(noise(0, 100), noise(seq+1, 900)...)), 100)
 		must(t, err)
 		m := manifest(seq+1, fileOf("data", c))
 		_, err = tx.Commit(t.Context(), m, nil)

@@ -20,6 +20,8 @@ type disk interface {
 	mkdir(dir string) error
 	// create makes a new file.
 	create(name string) (file, error)
+	// append opens a file to write behind what it holds.
+	append(name string) (file, error)
 	rename(from, to string) error
 	remove(name string) error
 	// syncDir makes what was created, renamed and removed in dir durable.
@@ -40,6 +42,10 @@ func (system) mkdir(dir string) error { return os.Mkdir(dir, 0o700) }
 
 func (system) create(name string) (file, error) {
 	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+func (system) append(name string) (file, error) {
+	return os.OpenFile(name, os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 }
 
 func (system) rename(from, to string) error { return os.Rename(from, to) }

@@ -56,21 +56,21 @@ func (t *Tx) PutList(ctx context.Context, entries []Keyed) (checkpoint.List, err
 			return checkpoint.List{}, fmt.Errorf("put list: entry %q has %d bytes, at most %d are allowed", e.Key, len(line), maxEntry)
 		}
 		if len(buf)+len(line) > listChunk {
-			if err := p.chunk(ctx, buf); err != nil {
+			if _, err := p.chunk(ctx, buf); err != nil {
 				return checkpoint.List{}, err
 			}
 			buf = buf[:0]
 		}
 		buf = append(buf, line...)
 		if endsChunk(e.Key) {
-			if err := p.chunk(ctx, buf); err != nil {
+			if _, err := p.chunk(ctx, buf); err != nil {
 				return checkpoint.List{}, err
 			}
 			buf = buf[:0]
 		}
 	}
 	if len(buf) > 0 {
-		if err := p.chunk(ctx, buf); err != nil {
+		if _, err := p.chunk(ctx, buf); err != nil {
 			return checkpoint.List{}, err
 		}
 	}

@@ -14,20 +14,46 @@ import (
 // Put stores what r gives, in chunks of chunkSize bytes (checkpoint.ChunkSize),
 // and returns its name. What is stored already costs nothing.
 func (t *Tx) Put(ctx context.Context, r io.Reader, chunkSize int) (checkpoint.Content, error) {
+	return t.put(ctx, r, chunkSize, nil)
+}
+
+// PutHinted is Put for what is put again and again: key, such as a logical path,
+// tells one such thing from another. What did not change since it was put last
+// is only read, and costs a short hash: see hints. The sha256 of the whole is
+// left out when something was spared.
+func (t *Tx) PutHinted(ctx context.Context, key string, r io.Reader, chunkSize int) (checkpoint.Content, error) {
+	table := t.r.hints.table(key)
+	if table != nil {
+		table.mu.Lock()
+		defer table.mu.Unlock()
+	}
+	return t.put(ctx, r, chunkSize, table)
+}
+
+func (t *Tx) put(ctx context.Context, r io.Reader, chunkSize int, table *hintTable) (checkpoint.Content, error) {
 	if chunkSize <= 0 || chunkSize > checkpoint.MaxChunk {
 		return checkpoint.Content{}, fmt.Errorf("put: chunks of %d bytes", chunkSize)
 	}
 	p := newPutter(t, chunkSize, t.data)
 	buf := make([]byte, chunkSize)
-	for {
+	spared := 0
+	for i := 0; ; i++ {
 		n, err := io.ReadFull(r, buf)
 		if n > 0 {
-			if err := p.chunk(ctx, buf[:n]); err != nil {
+			known, err := p.hinted(ctx, i, buf[:n], table)
+			if err != nil {
 				return checkpoint.Content{}, err
+			}
+			if known {
+				spared++
 			}
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return p.finish(ctx)
+			c, err := p.finish(ctx)
+			if err == nil && table != nil {
+				table.finish(&c, i+min(n, 1), spared)
+			}
+			return c, err
 		}
 		if err != nil {
 			return checkpoint.Content{}, fmt.Errorf("put: %w", err)
@@ -87,8 +113,9 @@ func (t *Tx) PutAs(ctx context.Context, r io.Reader, c checkpoint.Content) error
 
 // putter makes content out of chunks.
 type putter struct {
-	t   *Tx
-	to  *builder
+	t  *Tx
+	to *builder
+	// sum is of the whole; nil when a chunk was not hashed.
 	sum hash.Hash
 	c   checkpoint.Content
 	// levels holds the ids that wait for their page: levels[0] of chunks,
@@ -101,13 +128,40 @@ func newPutter(t *Tx, chunkSize int, to *builder) *putter {
 	return &putter{t: t, to: to, sum: sha256.New(), c: checkpoint.Content{ChunkSize: chunkSize}}
 }
 
-func (p *putter) chunk(ctx context.Context, b []byte) error {
+// hinted adds chunk i, unless its hint says that it is stored, and reports
+// whether it does. table may be nil.
+func (p *putter) hinted(ctx context.Context, i int, b []byte, table *hintTable) (bool, error) {
+	if table == nil {
+		_, err := p.chunk(ctx, b)
+		return false, err
+	}
+	hints := p.t.r.hints
+	hash := hints.of(b)
+	if id, ok := table.known(i, hash); ok && hints.stored(p.t, id) {
+		p.sum = nil
+		return true, p.add(ctx, id, len(b))
+	}
+	id, err := p.chunk(ctx, b)
+	if err == nil {
+		table.learn(i, hash, id)
+	}
+	return false, err
+}
+
+func (p *putter) chunk(ctx context.Context, b []byte) (checkpoint.Hash, error) {
 	id, err := p.t.add(ctx, b, p.to)
 	if err != nil {
-		return err
+		return id, err
 	}
-	p.sum.Write(b)
-	if p.c.Size += int64(len(b)); p.c.Size > checkpoint.MaxSize {
+	if p.sum != nil {
+		p.sum.Write(b)
+	}
+	return id, p.add(ctx, id, len(b))
+}
+
+// add adds a chunk of size bytes that is stored.
+func (p *putter) add(ctx context.Context, id checkpoint.Hash, size int) error {
+	if p.c.Size += int64(size); p.c.Size > checkpoint.MaxSize {
 		return fmt.Errorf("put: more than %d bytes", int64(checkpoint.MaxSize))
 	}
 	return p.push(ctx, 0, id)
@@ -138,7 +192,9 @@ func (p *putter) page(ctx context.Context, level int) error {
 }
 
 func (p *putter) finish(ctx context.Context) (checkpoint.Content, error) {
-	p.c.SHA256 = checkpoint.Hash(p.sum.Sum(nil))
+	if p.sum != nil {
+		p.c.SHA256 = checkpoint.Hash(p.sum.Sum(nil))
+	}
 	if len(p.levels[1]) == 0 && len(p.levels[0]) <= checkpoint.MaxInline*idLen {
 		for b := p.levels[0]; len(b) > 0; b = b[idLen:] {
 			p.c.Chunks = append(p.c.Chunks, checkpoint.Hash(b[:idLen]))

@@ -6,6 +6,7 @@
 //	  pins/<id>                   empty; the checkpoint is pinned
 //	  packs/<sha256>.zst          content: many chunks in few zstd frames
 //	  quarantine/                 what was found damaged
+//	  index/                      a cache; deleting it loses nothing
 //
 //	manifest ── content ── recipe page ── recipe page ── chunk
 //	                                                       │ by its sha256
@@ -47,6 +48,7 @@ const (
 	dirPins        = "pins"
 	dirPacks       = "packs"
 	dirQuarantine  = "quarantine"
+	dirIndex       = "index"
 )
 
 // Repository holds the checkpoints of one session. Its methods may be called
@@ -56,6 +58,7 @@ type Repository struct {
 	disk    disk
 	index   *index
 	cache   *cache
+	hints   *hints
 	decoder *zstd.Decoder
 	// writing holds one token while a transaction is open. Its holder owns
 	// prepared: that the directories are there, durably.
@@ -79,7 +82,7 @@ func open(dir string, d disk) (*Repository, error) {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	return &Repository{
-		dir: abs, disk: d, decoder: decoder, cache: newCache(cacheBytes),
+		dir: abs, disk: d, decoder: decoder, cache: newCache(cacheBytes), hints: newHints(abs),
 		index: newIndex(filepath.Join(abs, dirPacks)), writing: make(chan struct{}, 1),
 	}, nil
 }

@@ -99,6 +99,13 @@ func (t *Tx) add(ctx context.Context, b []byte, to *builder) (checkpoint.Hash, e
 	return id, t.store(id, b, to)
 }
 
+// holds is has for those that do not hold t.mu.
+func (t *Tx) holds(id checkpoint.Hash) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.has(id)
+}
+
 // store adds a chunk to a frame. t.mu is held.
 func (t *Tx) store(id checkpoint.Hash, b []byte, to *builder) error {
 	if to.frame != nil && (len(to.plain)+len(b) > frameSize || len(to.frame.chunks) == packChunks) {
@@ -254,6 +261,7 @@ func (t *Tx) commit(ctx context.Context, m *checkpoint.Manifest, plain []byte, g
 	if err != nil {
 		return checkpoint.Hash{}, fmt.Errorf("commit checkpoint %s: %w", m.ID, err)
 	}
+	t.r.hints.save(t.r.disk)
 	return sum, nil
 }
 

@@ -1,0 +1,157 @@
+package repository
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+)
+
+// cacheFile is one file of index/: what it holds was computed once and could be
+// computed again. It is records, each with its own sha256, so that one more is
+// appended without writing the others:
+//
+//	kind and version ─ [length 4][payload][sha256 32] ─ [length 4] …
+//
+// A record that is not whole ends what is read: a crash may leave one, because
+// nothing here is synced. The next save writes such a file anew. Only the holder
+// of the session's lock saves; anybody reads.
+type cacheFile struct {
+	path  string
+	magic string
+	// size is the length of the file when it was last read or written here, in
+	// bytes; 0 when it has to be written anew.
+	size int64
+}
+
+const (
+	// maxCacheFile bounds a file of index/, in bytes: the tables of 7 million
+	// chunks. What is longer is not read, nor written.
+	maxCacheFile = 256 << 20
+	// cacheSlack is what a cache file may hold, in bytes, of what is no longer
+	// true, beside as much as what is.
+	cacheSlack = 64 << 10
+)
+
+// load calls each for every record that is whole. The payload is valid until
+// each returns.
+func (c *cacheFile) load(each func(payload []byte)) {
+	c.size = 0
+	f, size, err := openFile(c.path)
+	if err != nil || size > maxCacheFile {
+		return
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 64<<10)
+	head := make([]byte, len(c.magic))
+	if _, err := io.ReadFull(r, head); err != nil || string(head) != c.magic {
+		return
+	}
+	read := int64(len(head))
+	var record []byte
+	for read < size {
+		var length [4]byte
+		if _, err := io.ReadFull(r, length[:]); err != nil {
+			return
+		}
+		n := int64(binary.LittleEndian.Uint32(length[:])) + sha256.Size
+		if read += int64(len(length)) + n; read > size {
+			return
+		}
+		if int64(cap(record)) < n {
+			record = make([]byte, n)
+		}
+		record = record[:n]
+		if _, err := io.ReadFull(r, record); err != nil {
+			return
+		}
+		payload := record[:n-sha256.Size]
+		if checkpoint.Sum(payload) != checkpoint.Hash(record[n-sha256.Size:]) {
+			return
+		}
+		each(payload)
+	}
+	c.size = size
+}
+
+func appendRecord(b, payload []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
+	sum := checkpoint.Sum(payload)
+	return append(append(b, payload...), sum[:]...)
+}
+
+// save adds fresh records. It writes the whole file anew from all, whose
+// payloads take live bytes, where the old one is not what is known of it, or
+// would be mostly what is no longer true. What fails costs time later on.
+func (c *cacheFile) save(d disk, fresh [][]byte, live int64, all iter.Seq[[]byte]) {
+	var b []byte
+	for _, payload := range fresh {
+		b = appendRecord(b, payload)
+	}
+	info, err := os.Lstat(c.path)
+	if err == nil && c.size > 0 && info.Size() == c.size && c.size+int64(len(b)) <= 2*live+cacheSlack {
+		if len(b) == 0 {
+			return
+		}
+		err = c.append(d, b)
+	} else if live <= maxCacheFile {
+		err = c.rewrite(d, all)
+	} else {
+		err = errTooLong
+	}
+	if err != nil {
+		c.size = 0
+	}
+}
+
+func (c *cacheFile) append(d disk, b []byte) error {
+	f, err := d.append(c.path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Close()); err == nil {
+		c.size += int64(len(b))
+	}
+	return err
+}
+
+func (c *cacheFile) rewrite(d disk, all iter.Seq[[]byte]) error {
+	dir := filepath.Dir(c.path)
+	if err := d.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := sweep(d, dir); err != nil {
+		return err
+	}
+	temp := tempName(dir)
+	f, err := d.create(temp)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 64<<10)
+	size, err := w.WriteString(c.magic)
+	var record []byte
+	for payload := range all {
+		record = appendRecord(record[:0], payload)
+		if _, err = w.Write(record); err != nil {
+			break
+		}
+		size += len(record)
+	}
+	if err = errors.Join(err, w.Flush(), f.Close()); err == nil {
+		err = d.rename(temp, c.path)
+	}
+	if err != nil {
+		return errors.Join(err, d.remove(temp))
+	}
+	c.size = int64(size)
+	return nil
+}
