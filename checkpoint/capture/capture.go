@@ -49,6 +49,9 @@ func patience(size int64) time.Duration {
 type Store interface {
 	// Put stores what r holds in chunks of chunkSize bytes.
 	Put(ctx context.Context, r io.Reader, chunkSize int) (checkpoint.Content, error)
+	// PutHinted is Put for what is stored again and again under one key: what did
+	// not change is only read.
+	PutHinted(ctx context.Context, key string, r io.Reader, chunkSize int) (checkpoint.Content, error)
 	// PutList stores a list.
 	PutList(ctx context.Context, entries []repository.Keyed) (checkpoint.List, error)
 }
@@ -209,22 +212,34 @@ type storeError struct{ err error }
 func (e *storeError) Error() string { return e.err.Error() }
 func (e *storeError) Unwrap() error { return e.err }
 
-// put stores r, telling the store's failures from r's.
+// put stores a file, telling the store's failures from the file's.
 func (r *run) put(ctx context.Context, from io.Reader) (checkpoint.Content, error) {
 	noted := &notedReader{from: from}
 	content, err := r.store.Put(ctx, noted, checkpoint.ChunkSize)
-	switch {
-	case err == nil:
-		return content, nil
-	case noted.err != nil:
-		return content, noted.err
-	}
-	return content, &storeError{err}
+	return noted.blame(content, err)
+}
+
+// putHinted is put for a file of which little changes: see Store.
+func (r *run) putHinted(ctx context.Context, logical string, from io.Reader) (checkpoint.Content, error) {
+	noted := &notedReader{from: from}
+	content, err := r.store.PutHinted(ctx, logical, noted, checkpoint.ChunkSize)
+	return noted.blame(content, err)
 }
 
 type notedReader struct {
 	from io.Reader
 	err  error
+}
+
+// blame returns what storing n came to; a failure of the store is a storeError.
+func (n *notedReader) blame(content checkpoint.Content, err error) (checkpoint.Content, error) {
+	switch {
+	case err == nil:
+		return content, nil
+	case n.err != nil:
+		return content, n.err
+	}
+	return content, &storeError{err}
 }
 
 func (n *notedReader) Read(p []byte) (int, error) {

@@ -118,6 +118,13 @@ func (f *failingStore) Put(ctx context.Context, r io.Reader, chunkSize int) (che
 	return f.Store.Put(ctx, r, chunkSize)
 }
 
+func (f *failingStore) PutHinted(ctx context.Context, key string, r io.Reader, chunkSize int) (checkpoint.Content, error) {
+	if f.puts {
+		return checkpoint.Content{}, checkpoint.ErrNoSpace
+	}
+	return f.Store.PutHinted(ctx, key, r, chunkSize)
+}
+
 func (f *failingStore) PutList(ctx context.Context, entries []repository.Keyed) (checkpoint.List, error) {
 	if f.lists {
 		return checkpoint.List{}, checkpoint.ErrNoSpace

@@ -220,6 +220,11 @@ func (c *countingStore) Put(ctx context.Context, r io.Reader, chunkSize int) (ch
 	return c.Store.Put(ctx, r, chunkSize)
 }
 
+func (c *countingStore) PutHinted(ctx context.Context, key string, r io.Reader, chunkSize int) (checkpoint.Content, error) {
+	c.puts++
+	return c.Store.PutHinted(ctx, key, r, chunkSize)
+}
+
 // file returns the file with that logical path.
 func (g taken) file(t *testing.T, component, logical string) checkpoint.File {
 	t.Helper()

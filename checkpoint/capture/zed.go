@@ -206,7 +206,7 @@ func (r *run) image(ctx context.Context, path, logical string, in inspector, wal
 		return err
 	}
 	defer img.Close() //nolint:errcheck // memory only
-	content, err := r.put(ctx, io.NewSectionReader(img, 0, img.Size()))
+	content, err := r.putHinted(ctx, logical, io.NewSectionReader(img, 0, img.Size()))
 	if err != nil {
 		return err
 	}
