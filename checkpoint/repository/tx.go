@@ -233,6 +233,7 @@ func (t *Tx) Chunk(ctx context.Context, id checkpoint.Hash) ([]byte, error) {
 // still the latest, or, if only the last sync failed, this one may be there. It
 // returns the sha256 of the manifest's plain JSON. The transaction has ended.
 func (t *Tx) Commit(ctx context.Context, m *checkpoint.Manifest, guard func() error) (checkpoint.Hash, error) {
+	defer t.Abort()
 	plain, err := checkpoint.Encode(m)
 	if err != nil {
 		return checkpoint.Hash{}, err
@@ -244,6 +245,7 @@ func (t *Tx) Commit(ctx context.Context, m *checkpoint.Manifest, guard func() er
 // bytes are kept, so that its sha256 is what it was elsewhere. Where the very
 // same manifest is there, what was put is made durable and nothing else happens.
 func (t *Tx) CommitBytes(ctx context.Context, plain []byte, guard func() error) (checkpoint.Hash, error) {
+	defer t.Abort()
 	m, err := checkpoint.Decode(plain)
 	if err != nil {
 		return checkpoint.Hash{}, err
@@ -252,7 +254,6 @@ func (t *Tx) CommitBytes(ctx context.Context, plain []byte, guard func() error) 
 }
 
 func (t *Tx) commit(ctx context.Context, m *checkpoint.Manifest, plain []byte, guard func() error) (checkpoint.Hash, error) {
-	defer t.Abort()
 	sum := checkpoint.Sum(plain)
 	err := t.commitPacks(ctx, m)
 	if err == nil {
