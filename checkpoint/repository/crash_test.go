@@ -248,6 +248,8 @@ func cutWith(t *testing.T, root string, steps []step, judge func(dir string, ack
 	t.Helper()
 	m := &model{names: map[string]*inode{}, safe: map[string]*inode{}}
 	var acknowledged []checkpoint.ID
+	// Of a prune, the commits before it are not of interest.
+	first := max(0, slices.IndexFunc(steps, func(s step) bool { return s.op == "drop" }))
 	for i, s := range steps {
 		if s.op == "acknowledge" {
 			acknowledged = append(acknowledged, checkpoint.ID(s.name))
@@ -256,6 +258,9 @@ func cutWith(t *testing.T, root string, steps []step, judge func(dir string, ack
 			acknowledged = slices.DeleteFunc(acknowledged, func(id checkpoint.ID) bool { return id == checkpoint.ID(s.name) })
 		}
 		m.do(s)
+		if i < first {
+			continue
+		}
 		for j, names := range m.survivors() {
 			cases++
 			dir := filepath.Join(t.TempDir(), fmt.Sprintf("%d-%d", i, j))

@@ -2,14 +2,12 @@ package repository
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
@@ -33,11 +31,12 @@ type PruneReport struct {
 	// Held are those of them that stay because somebody reads them: see Hold. A
 	// dry run does not find out.
 	Held []checkpoint.ID
-	// Packs is how many were deleted, Repacked how many of them because little in
-	// them was needed, which now stands in a new one.
+	// Packs is how many were deleted, Repacked how many of them because what was
+	// needed of them now stands in a new one.
 	Packs, Repacked int
-	// FreedBytes is what the files take less on disk.
-	FreedBytes int64
+	// FreedBytes is what the files take less on disk, and WrittenBytes what the
+	// new packs take of it again.
+	FreedBytes, WrittenBytes int64
 	// Blocked says why no pack was deleted: what those checkpoints need is not
 	// known. None when packs were looked at.
 	Blocked []Damage
@@ -47,18 +46,19 @@ type PruneReport struct {
 }
 
 // Prune deletes the checkpoints in drop, pinned or not, and then every pack that
-// none of the others needs; packs of which little is needed are written anew.
-// One of drop that is not there is not deleted, nor is one that somebody holds.
-// The caller holds the session's lock; Prune waits while a transaction of r is
-// open.
+// none of the others needs; packs of which little is needed, and many small ones,
+// are written anew as one. One of drop that is not there is not deleted, nor is one
+// that somebody holds. The caller holds the session's lock; Prune waits while a
+// transaction of r is open.
 //
 //	manifests deleted ─▶ checkpoints/ synced ─▶ mark ─▶ packs deleted
 //	                                              └▶ new pack synced ─▶ old packs deleted
 //
 // It may be stopped at any point: the next one goes on. Packs are never deleted
 // that are not understood, nor any while the manifest, a list or a recipe of one
-// checkpoint cannot be read in full, or lies in quarantine since less than a week: see PruneReport.Blocked. Of content, only
-// that of packs written anew is read.
+// checkpoint cannot be read in full, or lies in quarantine since less than a
+// week: see PruneReport.Blocked. Of content, only that of packs written anew is
+// read.
 func (r *Repository) Prune(ctx context.Context, drop []checkpoint.ID, o PruneOptions) (PruneReport, error) {
 	p := pruner{r: r, dry: o.DryRun, drop: drop}
 	if !o.DryRun {
@@ -86,6 +86,9 @@ type pruner struct {
 	tx   *Tx // nil in a dry run
 	dry  bool
 	drop []checkpoint.ID
+	// ranks numbers checkpoints that could be deleted besides: the higher, the
+	// sooner. Others have rank 0.
+	ranks map[checkpoint.ID]uint16
 
 	report PruneReport
 }
@@ -105,11 +108,21 @@ func (p *pruner) run(ctx context.Context) error {
 	if p.report.Blocked = append(p.report.Blocked, quarantined...); len(p.report.Blocked) > 0 {
 		return nil
 	}
-	dead, sparse := p.r.index.wanted(live)
+	packs, err := p.r.index.usage(live)
+	if err != nil {
+		return err
+	}
+	var dead []*pack
+	packs = slices.DeleteFunc(packs, func(u usage) bool {
+		if u.live == 0 {
+			dead = append(dead, u.pack)
+		}
+		return u.live == 0
+	})
 	if err := p.remove(dead); err != nil {
 		return err
 	}
-	return p.repack(ctx, sparse, live)
+	return p.repack(ctx, rewritten(packs), live)
 }
 
 // manifests deletes those of drop, and pins of what is not there.
@@ -211,134 +224,4 @@ func (p *pruner) remove(packs []*pack) error {
 		}
 	}
 	return p.sync(dirPacks, len(packs))
-}
-
-// marks holds every chunk and recipe page that checkpoints need.
-type marks struct {
-	// The value is true for what leads to content: pages, and chunks of lists.
-	chunks map[checkpoint.Hash]bool
-	// pages holds those pages below which all is marked, by level: the same
-	// bytes may be a page in one place and a chunk in another.
-	pages map[pageMark]struct{}
-	// lists holds the lists whose files are marked, by what names them.
-	lists map[checkpoint.Hash]struct{}
-}
-
-type pageMark struct {
-	id    checkpoint.Hash
-	level int
-}
-
-// mark finds out what the checkpoints that are left need. What cannot be known
-// is in the report as Blocked.
-func (p *pruner) mark(ctx context.Context) (*marks, error) {
-	names, err := readDir(filepath.Join(p.r.dir, dirCheckpoints))
-	if err != nil {
-		return nil, err
-	}
-	live := &marks{map[checkpoint.Hash]bool{}, map[pageMark]struct{}{}, map[checkpoint.Hash]struct{}{}}
-	for _, name := range names {
-		stem, ok := strings.CutSuffix(name, manifestSuffix)
-		if !ok {
-			continue
-		}
-		id, err := checkpoint.ParseID(stem)
-		if err == nil && p.dry && slices.Contains(p.report.Deleted, id) {
-			continue
-		}
-		p.report.Kept++
-		if err == nil {
-			err = p.markCheckpoint(ctx, live, id)
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err != nil {
-			p.report.Blocked = append(p.report.Blocked, Damage{File: filepath.Join(dirCheckpoints, name), Checkpoint: id, Err: err})
-		}
-	}
-	return live, nil
-}
-
-func (p *pruner) markCheckpoint(ctx context.Context, live *marks, id checkpoint.ID) error {
-	m, _, err := p.r.Load(ctx, id)
-	if err != nil {
-		return err
-	}
-	for name, v := range m.Components.Unsupported {
-		return fmt.Errorf("%w: component %s is of version %d: use a newer helix-ckpt", checkpoint.ErrFormat, name, v)
-	}
-	for _, ref := range references(m) {
-		if err := live.content(ctx, p.r, ref); err != nil {
-			return fmt.Errorf("component %s: %s: %w", ref.Component, ref.Path, err)
-		}
-		if !ref.ofFiles() || !live.first(ref.Content) {
-			continue
-		}
-		files, err := p.r.Files(ctx, m.Components.FileSet(ref.Component))
-		if err != nil {
-			return fmt.Errorf("component %s: %w", ref.Component, err)
-		}
-		for _, ref := range fileReferences(ref.Component, files) {
-			if err := live.content(ctx, p.r, ref); err != nil {
-				return fmt.Errorf("component %s: %s: %w", ref.Component, ref.Path, err)
-			}
-		}
-	}
-	return nil
-}
-
-// first reports whether a list was not seen before.
-func (m *marks) first(list checkpoint.Content) bool {
-	b, err := json.Marshal(list)
-	if err != nil {
-		panic(err) // plain fields only
-	}
-	key := checkpoint.Sum(b)
-	_, seen := m.lists[key]
-	m.lists[key] = struct{}{}
-	return !seen
-}
-
-// content marks what a content is made of. It reads pages that it has not seen.
-func (m *marks) content(ctx context.Context, src Source, ref Reference) error {
-	c, meta := ref.Content, ref.List != nil
-	if err := plausible(c); err != nil {
-		return err
-	}
-	for _, id := range c.Chunks {
-		m.chunks[id] = m.chunks[id] || meta
-	}
-	if c.Recipe == nil {
-		return nil
-	}
-	return m.page(ctx, src, c.Recipe.Levels, c.Recipe.SHA256, meta)
-}
-
-// page marks a page and what stands below it.
-func (m *marks) page(ctx context.Context, src Source, level int, id checkpoint.Hash, meta bool) error {
-	if _, done := m.pages[pageMark{id, level}]; done {
-		return nil
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b, err := src.Chunk(ctx, id)
-	if err == nil {
-		err = checkPage(b)
-	}
-	if err != nil {
-		return fmt.Errorf("recipe page %s: %w", id, err)
-	}
-	for ; len(b) > 0; b = b[idLen:] {
-		below := checkpoint.Hash(b[:idLen])
-		if level == 1 {
-			m.chunks[below] = m.chunks[below] || meta
-		} else if err := m.page(ctx, src, level-1, below, meta); err != nil {
-			return err
-		}
-	}
-	m.chunks[id] = true
-	m.pages[pageMark{id, level}] = struct{}{}
-	return nil
 }

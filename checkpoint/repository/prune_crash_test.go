@@ -11,15 +11,34 @@ import (
 	"github.com/helixml/helix-ckpt/checkpoint"
 )
 
-// recordPrune commits three checkpoints and deletes the first two, which leaves
-// one pack without use and makes another be written anew. It returns the steps.
-func recordPrune(t *testing.T, root string, vary func(*recorder) disk) []step {
+// pruneRecord is what a prune is recorded with: checkpoints are committed, the
+// first two are deleted, and packs are deleted and written anew.
+type pruneRecord struct {
+	states          [][]byte
+	packs, repacked int
+}
+
+func pruneRecords() map[string]pruneRecord {
+	merged := pruneRecord{packs: mergeLeast + 2, repacked: mergeLeast}
+	for i := range uint64(mergeLeast + 2) {
+		merged.states = append(merged.states, noise(i, 300))
+	}
+	return map[string]pruneRecord{
+		// One pack is without use then, and of another a tenth is needed.
+		"sparse": {states: [][]byte{noise(0, 900), noise(1, 900), append(noise(0, 100), noise(2, 900)...)}, packs: 2, repacked: 1},
+		// Two are without use, and the others are many and small.
+		"merged": merged,
+	}
+}
+
+// record returns the steps.
+func (p pruneRecord) record(t *testing.T, root string, vary func(*recorder) disk) []step {
 	t.Helper()
 	rec := &recorder{}
 	r, err := open(filepath.Join(root, "sessions", "ses_01"), vary(rec))
 	must(t, err)
-	var drop []checkpoint.ID
-	for seq, b := range [][]byte{noise(0, 900), noise(1, 900), append(noise(0, 100), noise(2, 900)...)} {
+	var ids []checkpoint.ID
+	for seq, b := range p.states {
 		tx := begin(t, r)
 		c, err := tx.Put(t.Context(), bytes.NewReader(b), 100)
 		must(t, err)
@@ -27,15 +46,15 @@ func recordPrune(t *testing.T, root string, vary func(*recorder) disk) []step {
 		_, err = tx.Commit(t.Context(), m, nil)
 		must(t, err)
 		rec.log(step{op: "acknowledge", name: string(m.ID)})
-		drop = append(drop, m.ID)
+		ids = append(ids, m.ID)
 	}
-	must(t, r.Pin(t.Context(), drop[0]))
-	for _, id := range drop[:2] {
+	must(t, r.Pin(t.Context(), ids[0]))
+	for _, id := range ids[:2] {
 		rec.log(step{op: "drop", name: string(id)})
 	}
-	report, err := r.Prune(t.Context(), drop[:2], PruneOptions{})
+	report, err := r.Prune(t.Context(), ids[:2], PruneOptions{})
 	must(t, err)
-	if report.Packs != 2 || report.Repacked != 1 {
+	if report.Packs != p.packs || report.Repacked != p.repacked {
 		t.Fatalf("got %+v", report)
 	}
 	rec.log(step{op: "pruned"})
@@ -44,11 +63,16 @@ func recordPrune(t *testing.T, root string, vary func(*recorder) disk) []step {
 
 func TestNoPowerCutInAPruneLosesACheckpoint(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	steps := recordPrune(t, root, func(r *recorder) disk { return r })
-	cases, loss := cut(t, root, steps)
-	t.Logf("%d steps, %d disks after a cut", len(steps), cases)
-	must(t, loss)
+	for name, p := range pruneRecords() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			steps := p.record(t, root, func(r *recorder) disk { return r })
+			cases, loss := cut(t, root, steps)
+			t.Logf("%d steps, %d disks after a cut", len(steps), cases)
+			must(t, loss)
+		})
+	}
 }
 
 // The variants below each leave one thing out, in the prune only.
@@ -102,7 +126,7 @@ func (d unsyncedFiles) create(name string) (file, error) {
 	return d.recorder.create(name)
 }
 
-// packsFirst deletes the old pack before the new one has its name.
+// packsFirst deletes the first old pack before the new one has its name.
 type packsFirst struct {
 	*recorder
 	late *[][2]string
@@ -137,15 +161,17 @@ func TestAPowerCutFindsEveryMissingStepOfAPrune(t *testing.T) {
 		"the old pack goes before the new is there": func(r *recorder) disk { return packsFirst{r, new([][2]string)} },
 	}
 	for name, vary := range variants {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			root := t.TempDir()
-			cases, loss := cut(t, root, recordPrune(t, root, vary))
-			if loss == nil {
-				t.Fatalf("%d disks after a cut, and not found", cases)
-			}
-			t.Logf("found on disk %d, %v", cases, loss)
-		})
+		for kind, p := range pruneRecords() {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				t.Parallel()
+				root := t.TempDir()
+				cases, loss := cut(t, root, p.record(t, root, vary))
+				if loss == nil {
+					t.Fatalf("%d disks after a cut, and not found", cases)
+				}
+				t.Logf("found on disk %d, %v", cases, loss)
+			})
+		}
 	}
 }
 

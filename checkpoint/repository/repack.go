@@ -1,40 +1,66 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 )
 
-// sparseBelow is the part of a pack, in per cent of its plain bytes, below which
-// what is needed of it is written anew. At a half, a repository is at most about
-// twice as large as what it holds, and a byte is written anew once for every
-// halving of its pack.
-const sparseBelow = 50
+// Which packs are written anew. The first rule bounds what a repository takes for
+// nothing, the second how many packs there are: each checkpoint brings one.
+const (
+	// sparseBelow is the part of a pack, in per cent of its plain bytes, below
+	// which what is needed of it is written anew: what is not takes at most as
+	// much as what is.
+	sparseBelow = 50
+	// growth is how many times all smaller ones a pack has at least, as with git
+	// repack --geometric: then packs are few, and a byte is written anew about
+	// once each time the repository has grown so many times.
+	growth = 2
+	// mergeLeast is how many packs are merged at least: not every minute.
+	mergeLeast = 8
+	// mergeMost is how many are merged at once: of each a frame is kept in memory.
+	mergeMost = 16
+	// versionsInRow bounds how much more than a checkpoint needs is decoded when
+	// it is read: the versions of one place stand in a row, so that they compress
+	// against each other, but no more of them than this.
+	versionsInRow = 8
+)
 
-// wanted returns the packs that hold nothing that is live, and those that hold
-// little, both in the order of their names. One whose table could not be read is
-// neither: what it holds is not known.
-func (x *index) wanted(live *marks) (dead, sparse []*pack) {
-	type share struct {
-		pack        *pack
-		live, total int64
-	}
-	shares := map[string]*share{}
+// usage is how much of a pack is needed.
+type usage struct {
+	pack *pack
+	// size is that of its file; total and live count plain bytes.
+	size, live, total int64
+	chunks            int
+}
+
+// needed estimates what of the pack's file is needed, in bytes.
+func (u usage) needed() int64 { return int64(float64(u.size) * float64(u.live) / float64(u.total)) }
+
+func (u usage) sparse() bool { return u.live*100 < u.total*sparseBelow }
+
+// usage returns how much of each pack is live, in the order of what is needed of
+// them. Packs whose table could not be read are left out: what they hold is not
+// known.
+func (x *index) usage(live marks) ([]usage, error) {
+	byPath := map[string]*usage{}
 	count := func(id checkpoint.Hash, p place) {
-		s := shares[p.frame.pack.path]
-		if s == nil {
-			s = &share{pack: p.frame.pack}
-			shares[p.frame.pack.path] = s
+		u := byPath[p.frame.pack.path]
+		if u == nil {
+			u = &usage{pack: p.frame.pack}
+			byPath[p.frame.pack.path] = u
 		}
-		s.total += int64(p.size)
-		if _, ok := live.chunks[id]; ok {
-			s.live += int64(p.size)
+		u.chunks++
+		u.total += int64(p.size)
+		if live.holds(chunk{id: id}) {
+			u.live += int64(p.size)
 		}
 	}
 	x.mu.RLock()
@@ -47,18 +73,53 @@ func (x *index) wanted(live *marks) (dead, sparse []*pack) {
 		}
 	}
 	x.mu.RUnlock()
-	for _, s := range shares {
+	var all []usage
+	for path, u := range byPath {
+		info, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		u.size = info.Size()
+		all = append(all, *u)
+	}
+	slices.SortFunc(all, func(a, b usage) int {
+		return cmp.Or(cmp.Compare(a.needed(), b.needed()), cmp.Compare(a.pack.path, b.pack.path))
+	})
+	return all, nil
+}
+
+// rewritten returns which packs, sorted by what is needed of them, are written
+// anew: the sparse ones, and the smallest up to the last that is not growth times
+// those before it, once these are many. A pack that is about as full as they get
+// is left alone: it cannot be merged into one.
+func rewritten(packs []usage) []*pack {
+	var sparse, rest []usage
+	for _, u := range packs {
 		switch {
-		case s.live == 0:
-			dead = append(dead, s.pack)
-		case s.live*100 < s.total*sparseBelow:
-			sparse = append(sparse, s.pack)
+		case u.sparse():
+			sparse = append(sparse, u)
+		case u.chunks <= packChunks/2:
+			rest = append(rest, u)
 		}
 	}
-	byName := func(a, b *pack) int { return strings.Compare(a.path, b.path) }
-	slices.SortFunc(dead, byName)
-	slices.SortFunc(sparse, byName)
-	return dead, sparse
+	end, sum := 0, int64(0)
+	for i, u := range rest {
+		if i > 0 && u.needed() < growth*sum {
+			end = i + 1
+		}
+		sum += u.needed()
+	}
+	if end >= mergeLeast {
+		sparse = append(sparse, rest[:end]...)
+	}
+	var chosen []*pack
+	for _, u := range sparse {
+		chosen = append(chosen, u.pack)
+	}
+	return chosen
 }
 
 // forget drops what is remembered of a pack that was deleted. Where its chunks
@@ -71,26 +132,27 @@ func (x *index) forget(p *pack) {
 
 // repack writes what is live in packs to new ones, makes them durable, and only
 // then deletes the old. One that cannot be read in full stays as it is.
-func (p *pruner) repack(ctx context.Context, packs []*pack, live *marks) error {
+func (p *pruner) repack(ctx context.Context, packs []*pack, live marks) error {
 	if p.dry {
 		// What the new packs take is not known before they are written.
 		p.report.Repacked = len(packs)
 		return nil
 	}
-	var done []*pack
-	for _, old := range packs {
-		err := p.tx.copyLive(ctx, old, live)
-		switch {
-		case errors.Is(err, checkpoint.ErrDamaged):
-			p.report.Damaged = append(p.report.Damaged, Damage{File: filepath.Join(dirPacks, filepath.Base(old.path)), Err: err})
-		case err != nil:
+	for some := range slices.Chunk(packs, mergeMost) {
+		if err := p.merge(ctx, some, live); err != nil {
 			return err
-		default:
-			done = append(done, old)
 		}
 	}
-	if len(done) == 0 {
-		return nil
+	return nil
+}
+
+func (p *pruner) merge(ctx context.Context, packs []*pack, live marks) error {
+	pieces, unread, err := piecesOf(packs, live)
+	if err != nil {
+		return err
+	}
+	if err := p.tx.copyPieces(ctx, pieces, unread); err != nil {
+		return err
 	}
 	p.tx.mu.Lock()
 	written, err := p.tx.finishPacks(ctx)
@@ -98,46 +160,103 @@ func (p *pruner) repack(ctx context.Context, packs []*pack, live *marks) error {
 	if err != nil {
 		return err
 	}
+	done := slices.Clone(packs)
 	for _, name := range written {
 		info, err := os.Lstat(name)
 		if err != nil {
 			return err
 		}
 		p.report.FreedBytes -= info.Size()
+		p.report.WrittenBytes += info.Size()
 		// The same content makes the same pack, of the same name.
 		done = slices.DeleteFunc(done, func(old *pack) bool { return old.path == name })
 	}
-	p.report.Repacked = len(done)
+	done = slices.DeleteFunc(done, func(old *pack) bool {
+		err, damaged := unread[old.path]
+		if damaged {
+			p.report.Damaged = append(p.report.Damaged, Damage{File: filepath.Join(dirPacks, filepath.Base(old.path)), Err: err})
+		}
+		return damaged
+	})
+	p.report.Repacked += len(done)
 	return p.remove(done)
 }
 
-// copyLive puts what is live in a pack, verified, whether or not it is stored
-// already: that is what it is copied from.
-func (t *Tx) copyLive(ctx context.Context, old *pack, live *marks) error {
-	frames, err := readTable(old.path)
-	if err != nil {
-		return err
+// piece is a chunk that is to be copied.
+type piece struct {
+	frame *frame
+	// chunk is its number in the frame, and offset where it starts there.
+	chunk, offset uint32
+	mark          mark
+}
+
+// piecesOf returns what is live in packs, in the order in which it is to be
+// stored: first what leads to content; then place by place, the versions of a
+// place in a row. What is beyond versionsInRow comes after all places, in rows
+// again. It also returns which packs cannot be read, by path, and why.
+func piecesOf(packs []*pack, live marks) (pieces []piece, unread map[string]error, err error) {
+	unread = map[string]error{}
+	for _, old := range packs {
+		frames, err := readTable(old.path)
+		if errors.Is(err, checkpoint.ErrDamaged) {
+			unread[old.path] = err
+			continue
+		} else if err != nil {
+			return nil, nil, err
+		}
+		for _, f := range frames {
+			offset := uint32(0)
+			for i, c := range f.chunks {
+				if m, ok := live[keyOf(c.id)]; ok {
+					pieces = append(pieces, piece{f, uint32(i), offset, m})
+				}
+				offset += c.size
+			}
+		}
 	}
-	for _, f := range frames {
-		if !slices.ContainsFunc(f.chunks, live.holds) {
+	slices.SortStableFunc(pieces, func(a, b piece) int {
+		if a.mark.meta != b.mark.meta {
+			if a.mark.meta {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.mark.version/versionsInRow, b.mark.version/versionsInRow),
+			cmp.Compare(a.mark.place, b.mark.place), cmp.Compare(a.mark.version, b.mark.version))
+	})
+	return pieces, unread, nil
+}
+
+// copyPieces stores pieces once more, verified, whether or not they are stored
+// already: that is what they are copied from. Packs that turn out to be damaged
+// are added to unread, and nothing more is read of them.
+func (t *Tx) copyPieces(ctx context.Context, pieces []piece, unread map[string]error) error {
+	// Each pack holds its chunks in about the same order, so that its frames are
+	// needed one after the other.
+	frames := newCache(mergeMost * frameSize)
+	for _, p := range pieces {
+		if _, damaged := unread[p.frame.pack.path]; damaged {
 			continue
 		}
-		plain, err := readFrame(t.r.decoder, f)
-		if err != nil {
-			return err
-		}
-		for _, c := range f.chunks {
-			b := plain[:c.size]
-			plain = plain[c.size:]
-			if !live.holds(c) {
+		plain, ok := frames.get(p.frame)
+		if !ok {
+			var err error
+			if plain, err = readFrame(t.r.decoder, p.frame); errors.Is(err, checkpoint.ErrDamaged) {
+				unread[p.frame.pack.path] = err
 				continue
-			}
-			if checkpoint.Sum(b) != c.id {
-				return damaged("chunk %s in %s does not match its sha256", c.id, old.path)
-			}
-			if err := t.copy(ctx, c.id, b, live.chunks[c.id]); err != nil {
+			} else if err != nil {
 				return err
 			}
+			frames.put(p.frame, plain)
+		}
+		c := p.frame.chunks[p.chunk]
+		b := plain[p.offset : p.offset+c.size]
+		if checkpoint.Sum(b) != c.id {
+			unread[p.frame.pack.path] = damaged("chunk %s in %s does not match its sha256", c.id, p.frame.pack.path)
+			continue
+		}
+		if err := t.copy(ctx, c.id, b, p.mark.meta); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -162,9 +281,4 @@ func (t *Tx) copy(ctx context.Context, id checkpoint.Hash, b []byte, meta bool) 
 		to = t.meta
 	}
 	return t.store(id, b, to)
-}
-
-func (m *marks) holds(c chunk) bool {
-	_, ok := m.chunks[c.id]
-	return ok
 }

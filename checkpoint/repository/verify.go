@@ -107,7 +107,7 @@ type verifier struct {
 	report VerifyReport
 
 	// live is what checkpoints need; nil where that is not known.
-	live *marks
+	live marks
 	// contents holds every content once, and who needs it; order as found.
 	contents map[checkpoint.Hash]*verified
 	order    []*verified
