@@ -129,7 +129,8 @@ func dropPartials(dir, keep string) error {
 		return fmt.Errorf("import: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), partialSuffix) && e.Name() != keep {
+		stem, ok := strings.CutSuffix(e.Name(), partialSuffix)
+		if _, err := checkpoint.ParseHash(stem); ok && err == nil && e.Type().IsRegular() && e.Name() != keep {
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("import: %w", err)
 			}

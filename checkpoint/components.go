@@ -240,7 +240,7 @@ func ValidateFiles(files []File) error {
 	seen := make(map[string]bool, len(files))
 	size := int64(0)
 	for _, f := range files {
-		if err := f.validate(); err != nil {
+		if err := f.Validate(); err != nil {
 			return err
 		}
 		if f.State.Usable() {

@@ -265,7 +265,8 @@ func (t *MtimeNS) UnmarshalText(b []byte) error {
 // Time returns t as a time.
 func (t MtimeNS) Time() time.Time { return time.Unix(0, int64(t)) }
 
-func (f File) validate() error {
+// Validate reports the first thing that cannot be true of a file alone.
+func (f File) Validate() error {
 	if f.Path != "" && len(f.PathB64) > 0 {
 		return errors.New("a file with two paths")
 	}

@@ -135,8 +135,45 @@ func ReadList(ctx context.Context, src Source, l checkpoint.List, each func(json
 	}
 }
 
-// ReadFiles returns the files of a set, whether they stand in the manifest or in
-// a list, valid as checkpoint.ValidateFiles demands; none for nil.
+// EachFile calls each for the files of a set, in order, whether they stand in the
+// manifest or in a list; valid as checkpoint.ValidateFiles demands. Of a list it
+// holds one entry at a time.
+func EachFile(ctx context.Context, src Source, set *checkpoint.FileSet, each func(*checkpoint.File) error) error {
+	if set == nil || set.FileList == nil {
+		if set != nil {
+			for i := range set.Files {
+				if err := each(&set.Files[i]); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	l, last, left := set.FileList, "", int64(checkpoint.MaxSize)
+	return ReadList(ctx, src, *l, func(entry json.RawMessage) error {
+		var f checkpoint.File
+		err := json.Unmarshal(entry, &f)
+		if err == nil {
+			err = f.Validate()
+		}
+		if err == nil && f.Name() <= last {
+			err = fmt.Errorf("file %s stands after %s", f.Name(), last)
+		}
+		if f.State.Usable() {
+			left -= f.Size
+		}
+		if err == nil && left < 0 {
+			err = fmt.Errorf("files of more than %d bytes together", int64(checkpoint.MaxSize))
+		}
+		if err != nil {
+			return damaged("list %s: %w", l.Label(), err)
+		}
+		last = f.Name()
+		return each(&f)
+	})
+}
+
+// ReadFiles returns the files of a set, as EachFile gives them; none for nil.
 func ReadFiles(ctx context.Context, src Source, set *checkpoint.FileSet) ([]checkpoint.File, error) {
 	if set == nil || set.FileList == nil {
 		if set == nil {
@@ -144,21 +181,13 @@ func ReadFiles(ctx context.Context, src Source, set *checkpoint.FileSet) ([]chec
 		}
 		return set.Files, nil
 	}
-	l := *set.FileList
 	var files []checkpoint.File
-	err := ReadList(ctx, src, l, func(entry json.RawMessage) error {
-		var f checkpoint.File
-		if err := json.Unmarshal(entry, &f); err != nil {
-			return damaged("list of %s: entry %d: %w", l.Label(), len(files)+1, err)
-		}
-		files = append(files, f)
+	err := EachFile(ctx, src, set, func(f *checkpoint.File) error {
+		files = append(files, *f)
 		return nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	if err := checkpoint.ValidateFiles(files); err != nil {
-		return nil, damaged("list of %s: %w", l.Label(), err)
 	}
 	return files, nil
 }

@@ -36,14 +36,14 @@ func References(ctx context.Context, src Source, m *checkpoint.Manifest, visit f
 		if !ref.ofFiles() {
 			continue
 		}
-		files, err := ReadFiles(ctx, src, m.Components.FileSet(ref.Component))
+		err := EachFile(ctx, src, m.Components.FileSet(ref.Component), func(f *checkpoint.File) error {
+			if ref, ok := fileReference(ref.Component, f); ok {
+				return visit(ref)
+			}
+			return nil
+		})
 		if err != nil {
 			return fmt.Errorf("component %s: %w", ref.Component, err)
-		}
-		for _, ref := range fileReferences(ref.Component, files) {
-			if err := visit(ref); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -71,15 +71,22 @@ func references(m *checkpoint.Manifest) []Reference {
 func fileReferences(component string, files []checkpoint.File) []Reference {
 	var refs []Reference
 	for i := range files {
-		f := &files[i]
-		if !f.State.Usable() {
-			continue
+		if ref, ok := fileReference(component, &files[i]); ok {
+			refs = append(refs, ref)
 		}
-		ref := Reference{Component: component, Path: f.Name(), File: f}
-		if f.Kind != checkpoint.KindSymlink {
-			ref.Content = f.Content
-		}
-		refs = append(refs, ref)
 	}
 	return refs
+}
+
+// fileReference returns what a file needs; nothing for one of which nothing was
+// captured.
+func fileReference(component string, f *checkpoint.File) (ref Reference, ok bool) {
+	if !f.State.Usable() {
+		return ref, false
+	}
+	ref = Reference{Component: component, Path: f.Name(), File: f}
+	if f.Kind != checkpoint.KindSymlink {
+		ref.Content = f.Content
+	}
+	return ref, true
 }

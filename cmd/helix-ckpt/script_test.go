@@ -29,6 +29,8 @@ import (
 //	damage FILE…             turns over one bit in the middle of each
 //	damage-part PART PACK    turns over one bit in the middle of a part of it: header,
 //	                         frame, last-frame, table or trailer
+//	upload FILE BYTES        sends the agent so much of an archive, from where it wants it, ends, and prints what it said
+//	download OFFSET FILE     appends to FILE what the agent exports of the latest from there
 //	lock                     holds the session's lock, as another helix-ckpt would
 //	desktop                  starts a real Sway; its environment becomes the script's
 //	window NAME              opens a foot window in it
@@ -44,6 +46,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	}{
 		"exit": {2, exit}, "json": {1, isJSON}, "let": {2, let}, "until": {1, until}, "await": {1, await},
 		"zed-files": {0, zedFiles}, "damage": {1, damage}, "damage-part": {2, damagePart}, "lock": {0, lock},
+		"upload": {2, upload}, "download": {2, download},
 		"desktop": {0, startDesktop}, "window": {1, window}, "swaymsg": {1, swaymsg}, "tree": {1, tree},
 		"windows": {1, windows}, "kill-sway": {0, killSway}, "start-sway": {0, startSway},
 	} {

@@ -16,6 +16,7 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -109,23 +110,15 @@ func (e *exporter) all(ctx context.Context, m *checkpoint.Manifest, plain []byte
 	if err := e.entry(plainHeader(nameManifest, len(plain), e.created), plain); err != nil {
 		return err
 	}
-	files, err := lead(ctx, e, m)
-	if err != nil {
+	if err := lead(ctx, e, m); err != nil {
 		return err
 	}
-	for _, f := range files {
-		h := fileHeader(f)
-		if err := e.tar.WriteHeader(h); err != nil {
-			return fmt.Errorf("%s: %w", h.Name, err)
+	return eachFile(ctx, e, m, func(f *checkpoint.File, h *tar.Header) error {
+		if err := e.tar.WriteHeader(h); err != nil || h.Size == 0 {
+			return err
 		}
-		if h.Size == 0 {
-			continue
-		}
-		if err := e.repo.CopyTo(ctx, e.tar, f.Content); err != nil {
-			return fmt.Errorf("%s: %w", h.Name, err)
-		}
-	}
-	return nil
+		return e.repo.CopyTo(ctx, e.tar, f.Content)
+	})
 }
 
 func (e *exporter) entry(h *tar.Header, b []byte) error {
@@ -150,13 +143,10 @@ func metaName(id checkpoint.Hash) string { return dirMeta + id.String() }
 
 // lead fetches, in the order of the archive, everything that leads to the
 // content of files: each list (its pages, each before what stands below it, and
-// its chunks), each file's recipe pages. It returns the files, in the order of
-// the archive. Export and import both go this way; they differ in what their
-// source does when something is fetched for the first time.
-func lead(ctx context.Context, src repository.Source, m *checkpoint.Manifest) ([]*checkpoint.File, error) {
-	var files []*checkpoint.File
-	written := map[string]checkpoint.Content{}
-	err := repository.References(ctx, src, m, func(ref repository.Reference) error {
+// its chunks), each file's recipe pages. Export and import both go this way; they
+// differ in what their source does when something is fetched for the first time.
+func lead(ctx context.Context, src repository.Source, m *checkpoint.Manifest) error {
+	return repository.References(ctx, src, m, func(ref repository.Reference) error {
 		err := repository.Walk(ctx, src, ref.Content, func(level int, id checkpoint.Hash, _ []byte) error {
 			if level > 0 || ref.List == nil {
 				return nil
@@ -164,24 +154,46 @@ func lead(ctx context.Context, src repository.Source, m *checkpoint.Manifest) ([
 			_, err := src.Chunk(ctx, id)
 			return err
 		})
+		if err == nil && ref.File != nil && ref.Content.Size > 0 && ref.Content.ChunkSize == 0 {
+			err = damaged("a file without a chunk size")
+		}
 		if err != nil {
 			return fmt.Errorf("component %s: %s: %w", ref.Component, ref.Path, err)
 		}
+		return nil
+	})
+}
+
+// eachFile calls each for the files, in the order of the archive, with their
+// entries. They are read once more instead of being held: there may be a million.
+// Of those that two components hold alike only a digest is held.
+func eachFile(ctx context.Context, src repository.Source, m *checkpoint.Manifest, each func(*checkpoint.File, *tar.Header) error) error {
+	seen := map[checkpoint.Hash]struct{}{}
+	return repository.References(ctx, src, m, func(ref repository.Reference) error {
 		if ref.File == nil {
 			return nil
 		}
-		if ref.Content.Size > 0 && ref.Content.ChunkSize == 0 {
-			return fmt.Errorf("component %s: %s: %w: a file without a chunk size", ref.Component, ref.Path, checkpoint.ErrDamaged)
+		key := struct {
+			Path    []byte
+			Content checkpoint.Content
+		}{[]byte(ref.Path), ref.Content}
+		key.Content.SHA256 = checkpoint.Hash{} // one of two may not know it
+		b, err := json.Marshal(key)
+		if err != nil {
+			return err
 		}
 		// The same file in two components stands in the archive once.
-		if c, ok := written[ref.Path]; ok && c.Equal(ref.Content) {
+		sum := checkpoint.Sum(b)
+		if _, twice := seen[sum]; twice {
 			return nil
 		}
-		written[ref.Path] = ref.Content
-		files = append(files, ref.File)
+		seen[sum] = struct{}{}
+		h := fileHeader(ref.File)
+		if err := each(ref.File, h); err != nil {
+			return fmt.Errorf("%s: %w", h.Name, err)
+		}
 		return nil
 	})
-	return files, err
 }
 
 func plainHeader(name string, size int, at time.Time) *tar.Header {

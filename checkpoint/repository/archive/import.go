@@ -168,12 +168,10 @@ type importer struct {
 }
 
 func (i *importer) all(ctx context.Context) error {
-	files, err := lead(ctx, i, i.manifest)
-	if err != nil {
+	if err := lead(ctx, i, i.manifest); err != nil {
 		return err
 	}
-	for _, f := range files {
-		want := fileHeader(f)
+	err := eachFile(ctx, i, i.manifest, func(f *checkpoint.File, want *tar.Header) error {
 		h, err := i.next()
 		if err == nil {
 			err = matches(h, want)
@@ -181,9 +179,10 @@ func (i *importer) all(ctx context.Context) error {
 		if err == nil && f.Kind != checkpoint.KindSymlink {
 			err = i.tx.PutAs(ctx, entryReader{i.Archive}, f.Content)
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", want.Name, err)
-		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return i.end()
 }
