@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +37,11 @@ type digest = [sha256.Size]byte
 
 func newJudge() *judge {
 	return &judge{map[digest]map[digest][]byte{}, map[digest]json.RawMessage{}, map[string]whole{}}
+}
+
+// clone knows what j knows.
+func (j *judge) clone() *judge {
+	return &judge{maps.Clone(j.packs), maps.Clone(j.manifests), maps.Clone(j.wholes)}
 }
 
 // stored is what a repository holds: of each checkpoint, the sha256 of each file

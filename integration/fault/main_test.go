@@ -45,6 +45,7 @@ import (
 var (
 	kills  = flag.Int("fault-kills", 100, "how many processes to kill")
 	cuts   = flag.Int("fault-cuts", 25, "how often the power goes")
+	points = flag.Int("fault-points", 60, "how many faults to put into system calls; 0 is all")
 	report = flag.String("fault-summary", "../../fault-out/summary.json", "where to write the summary")
 )
 

@@ -91,6 +91,10 @@ func newTemplate(root string) (*session, error) {
 			return nil, err
 		}
 	}
+	var f findings
+	if s.examine(&f); !f.ok() {
+		return nil, fmt.Errorf("before anything was broken: %v", f)
+	}
 	return s, nil
 }
 
@@ -101,7 +105,7 @@ func (s *session) copyTo(root string, stream uint64) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.n, c.acked, c.order, c.pinned = s.n, maps.Clone(s.acked), slices.Clone(s.order), maps.Clone(s.pinned)
+	c.n, c.acked, c.order, c.pinned, c.judge = s.n, maps.Clone(s.acked), slices.Clone(s.order), maps.Clone(s.pinned), s.judge.clone()
 	if out, err := exec.Command("cp", "-a", s.root+"/.", root).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("cp: %w: %s", err, out)
 	}
@@ -149,10 +153,10 @@ func (s *session) restored(logical string) string {
 	return sha(b)
 }
 
-// talk is the conversation that is written now. Each lives for 8 changes; then its
+// talk is the conversation that is written now. Each lives for 4 changes; then its
 // bytes are needed by old checkpoints only.
 func (s *session) talk() string {
-	return filepath.Join(s.homeDir, fmt.Sprintf(".claude/projects/-app/7d1f0a52-0b9e-4a53-9c0e-%012d.jsonl", s.n/8))
+	return filepath.Join(s.homeDir, fmt.Sprintf(".claude/projects/-app/7d1f0a52-0b9e-4a53-9c0e-%012d.jsonl", s.n/4))
 }
 
 func sqlite(path string, commands ...string) error {
@@ -177,6 +181,9 @@ func (s *session) change() error {
 		return err
 	}
 	noise := make([]byte, 30_000) // as much as a few tool results
+	if s.n == 1 {
+		noise = make([]byte, 600_000) // most of the first pack, and soon not needed
+	}
 	for i := range noise {
 		noise[i] = byte(s.rnd.Uint32())
 	}

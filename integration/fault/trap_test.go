@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A trap holds every system call with which a program changes or opens files, one
-// at a time and in the order in which the kernel meets them, whatever thread they
+// A trap holds every system call with which a program opens, reads or changes
+// files, one at a time and in the order in which the kernel meets them, whatever thread they
 // come from (seccomp's user notification), and says what becomes of each.
 
 // call is a system call that waits.
@@ -39,12 +39,14 @@ type verdict struct {
 	poke  []byte     // with skip: is put where the last argument points
 }
 
-// trapped are the calls that are held: the number, how many arguments are in
-// front of the path, and whether it is named by a descriptor.
+// trapped are the calls that are held, and whether the first argument is the
+// descriptor of what they are about.
 var trapped = map[int32]struct {
 	name string
 	fd   bool
 }{
+	unix.SYS_READ:      {"read", true},
+	unix.SYS_PREAD64:   {"pread", true},
 	unix.SYS_WRITE:     {"write", true},
 	unix.SYS_PWRITE64:  {"pwrite", true},
 	unix.SYS_FSYNC:     {"fsync", true},
