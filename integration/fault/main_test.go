@@ -46,6 +46,7 @@ var (
 	kills  = flag.Int("fault-kills", 100, "how many processes to kill")
 	cuts   = flag.Int("fault-cuts", 25, "how often the power goes")
 	points = flag.Int("fault-points", 60, "how many faults to put into system calls; 0 is all")
+	flips  = flag.Int("fault-flips", 100, "how many bits to turn over")
 	report = flag.String("fault-summary", "../../fault-out/summary.json", "where to write the summary")
 )
 
@@ -134,7 +135,7 @@ func setUp() (work string, err error) {
 		}
 	}
 	sum.Seed = seed
-	template, err = newTemplate(filepath.Join(work, "template"))
+	template, err = newTemplate(filepath.Join(work, "template"), 36)
 	return work, err
 }
 

@@ -63,7 +63,8 @@ func empty(t *testing.T) *session {
 // that it keeps.
 var template *session
 
-func newTemplate(root string) (*session, error) {
+// newTemplate makes a session with n checkpoints, one after each change.
+func newTemplate(root string, n int) (*session, error) {
 	s, err := newSession(root, 0)
 	if err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func newTemplate(root string) (*session, error) {
 	if err := sqlite(s.db(), "PRAGMA journal_mode=WAL"); err != nil {
 		return nil, err
 	}
-	for range 36 {
+	for range n {
 		if err := s.change(); err != nil {
 			return nil, err
 		}
@@ -402,13 +403,13 @@ func (s *session) goesOn(f *findings) {
 		f.add(fmt.Errorf("it does not go on: %w", err))
 		return
 	}
-	out, err := s.do("list", "-o", "json", "-q")
+	r, err := s.run(nil, "list", "-o", "json", "-q")
 	var entries []struct{ ID string }
 	if err == nil {
-		err = json.Unmarshal([]byte(out), &entries)
+		err = json.Unmarshal([]byte(r.stdout), &entries)
 	}
 	if err == nil && (len(entries) == 0 || entries[0].ID != id) {
-		err = fmt.Errorf("the latest is not %s: %s", id, out)
+		err = fmt.Errorf("the latest is not %s: %s", id, r)
 	}
 	f.add(err)
 }
