@@ -44,7 +44,8 @@ fuzz:
 
 ## fault: kill -9, failing system calls, full disks, flipped bits, power cuts, at length
 fault: deps
-	HELIX_CKPT_TEST_SEED=$(SEED) $(GO) test -timeout 120m -v ./integration/fault -fault-kills 1000 -fault-cuts 200 -fault-points 0 -fault-flips 2000
+	HELIX_CKPT_TEST_SEED=$(SEED) $(GO) test -timeout 120m -v ./integration/fault \
+		-fault-kills 1000 -fault-cuts 200 -fault-points 0 -fault-flips 2000 -fault-space 10
 
 ## lint: the linters, the format, the proto, and that generated code is up to date
 lint:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,7 +16,7 @@ import (
 type agent struct {
 	cmd  *exec.Cmd
 	log  bytes.Buffer // read it after its end
-	wait func() error // for its end
+	wait func() error // for its end; may be called again
 }
 
 // startAgent starts an agent and returns when it runs; only then its fate begins.
@@ -37,9 +38,11 @@ func (s *session) startAgent(f *fate) (*agent, error) {
 			return f.calls(c)
 		}}
 	}
-	if a.wait, err = from.start(a.cmd); err != nil {
+	wait, err := from.start(a.cmd)
+	if err != nil {
 		return nil, err
 	}
+	a.wait = sync.OnceValue(wait)
 	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) { // it gives no event
 		r, err := s.run(nil, "status", "-o", "json", "-q")
 		var status struct {

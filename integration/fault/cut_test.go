@@ -117,8 +117,8 @@ func newCutter(t *testing.T, stream uint64) *cutter {
 // one does something and takes the power away. It returns at which call.
 func (c *cutter) one(way string, f *findings) (string, error) {
 	for range c.rnd.IntN(3) { // acknowledged, and not forced to the disk by anything else
-		if r, err := c.take(nil); err != nil || r.code != 0 {
-			return "", fmt.Errorf("%s %w", r, err)
+		if err := done(c.take(nil)); err != nil {
+			return "", err
 		}
 	}
 	where, n := "its end", 0

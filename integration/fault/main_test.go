@@ -47,6 +47,7 @@ var (
 	cuts   = flag.Int("fault-cuts", 25, "how often the power goes")
 	points = flag.Int("fault-points", 60, "how many faults to put into system calls; 0 is all")
 	flips  = flag.Int("fault-flips", 100, "how many bits to turn over")
+	spaces = flag.Int("fault-space", 1, "at how many calls each shortage of a disk begins")
 	report = flag.String("fault-summary", "../../fault-out/summary.json", "where to write the summary")
 )
 

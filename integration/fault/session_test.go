@@ -260,6 +260,14 @@ func (r result) String() string {
 	return fmt.Sprintf("helix-ckpt %s: exit %d: %.300s %.900s", strings.Join(r.args, " "), r.code, r.stdout, r.stderr)
 }
 
+// done is an error unless the program has done what it was asked for.
+func done(r result, err error) error {
+	if err == nil && r.code != 0 {
+		err = errors.New(r.String())
+	}
+	return err
+}
+
 // command is the program in the session.
 func (s *session) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
@@ -311,10 +319,7 @@ func (f *fate) start(cmd *exec.Cmd) (wait func() error, err error) {
 // do runs the program, which must succeed.
 func (s *session) do(args ...string) (string, error) {
 	r, err := s.run(nil, args...)
-	if err == nil && r.code != 0 {
-		err = errors.New(r.String())
-	}
-	return r.stdout, err
+	return r.stdout, done(r, err)
 }
 
 // acknowledged returns the id that checkpoint or import printed: "" when it did
@@ -352,10 +357,7 @@ func (s *session) checkpoint() (string, error) {
 		return "", err
 	}
 	r, err := s.run(nil, "checkpoint", "-o", "json", "-q")
-	if err == nil && r.code != 0 {
-		err = errors.New(r.String())
-	}
-	if err != nil {
+	if err := done(r, err); err != nil {
 		return "", err
 	}
 	id := r.acknowledged()
@@ -386,8 +388,8 @@ func (s *session) examine(f *findings) stored {
 			f.add(err)
 		}
 	}
-	if r, err := s.run(nil, "verify", "--all", "-q"); err != nil || r.code != 0 {
-		f.unreadable = append(f.unreadable, fmt.Errorf("%s %w", r, err))
+	if _, err := s.do("verify", "--all", "-q"); err != nil {
+		f.unreadable = append(f.unreadable, err)
 	}
 	return there
 }

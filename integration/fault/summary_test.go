@@ -96,7 +96,19 @@ func (f *findings) add(err error) {
 // report fails the test with what was found, if anything was.
 func (f *findings) report(t *testing.T, format string, args ...any) {
 	t.Helper()
-	if !f.ok() {
-		t.Errorf("seed %d: %s: lost %v, unreadable %v, wrong %v", seed, fmt.Sprintf(format, args...), f.lost, f.unreadable, f.wrong)
+	if f.ok() {
+		return
 	}
+	const most = 3 // where one thing is wrong, many are
+	text := fmt.Sprintf("seed %d: %s: lost %d checkpoints, %d things cannot be read, %d are wrong", seed, fmt.Sprintf(format, args...), len(f.lost), len(f.unreadable), len(f.wrong))
+	for _, id := range f.lost[:min(most, len(f.lost))] {
+		text += "\nlost: " + id
+	}
+	for _, err := range f.unreadable[:min(most, len(f.unreadable))] {
+		text += "\nunreadable: " + err.Error()
+	}
+	for _, err := range f.wrong[:min(most, len(f.wrong))] {
+		text += "\nwrong: " + err.Error()
+	}
+	t.Error(text)
 }
