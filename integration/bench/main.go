@@ -44,7 +44,7 @@ type config struct {
 
 func main() {
 	binary := flag.String("binary", "bin/helix-ckpt", "our program")
-	dir := flag.String("dir", os.TempDir(), "where to work; wants four times the largest size for each contender")
+	dir := flag.String("dir", os.TempDir(), "where to work; wants 20 times the largest size")
 	sizes := flag.String("sizes", "110", "sizes of the state in MB, as 10,110,1000")
 	short := flag.Int("files", 2000, "how many short conversations are in the state, at every size")
 	rounds := flag.Int("rounds", 5, "how often everybody does everything")

@@ -93,3 +93,13 @@ func allocated(dir string) (int64, error) {
 	})
 	return total, err
 }
+
+// empty truncates all files below dir.
+func empty(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		return os.Truncate(path, 0)
+	})
+}

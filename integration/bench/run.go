@@ -51,7 +51,6 @@ func run(ctx context.Context, c config, progress io.Writer) (*report, error) {
 // measure measures everybody at one size.
 func (c config) measure(ctx context.Context, dir string, size int64, all []contender, progress io.Writer) (result, error) {
 	start := time.Now()
-	defer os.RemoveAll(dir)
 	s, err := newState(filepath.Join(dir, "home"), size, c.short, c.seed)
 	if err != nil {
 		return result{}, err
@@ -70,7 +69,7 @@ func (c config) measure(ctx context.Context, dir string, size int64, all []conte
 	fmt.Fprintf(progress, "%d MB, %d files, made in %.1f s\n", out.Size/1e6, out.Files, time.Since(start).Seconds())
 	for round := range c.rounds {
 		start := time.Now()
-		err := c.round(ctx, filepath.Join(dir, "round"), s, turn(all, round), out.Samples)
+		err := c.round(ctx, filepath.Join(dir, fmt.Sprint("round", round+1)), s, turn(all, round), out.Samples)
 		if err != nil {
 			return result{}, err
 		}
@@ -85,9 +84,11 @@ func turn(all []contender, round int) []contender {
 	return append(append([]contender{}, all[n:]...), all[:n]...)
 }
 
-// round has everybody do everything once, beginning with nothing.
+// round has everybody do everything once, beginning with nothing. Its files are
+// emptied at the end, not deleted: for minutes, ext4 searches for an inode that
+// was not deleted of late, and the next round would pay for it.
 func (c config) round(ctx context.Context, dir string, s *state, all []contender, into map[string]map[operation][]sample) (err error) {
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, empty(dir)) }()
 	var players []player
 	for _, who := range all {
 		p := player{contender: who, binary: c.binary, home: s.home, dir: filepath.Join(dir, strings.ReplaceAll(who.name, " ", "_"))}
