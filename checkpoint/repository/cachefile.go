@@ -95,6 +95,10 @@ func (c *cacheFile) save(d disk, fresh [][]byte, live int64, all iter.Seq[[]byte
 	for _, payload := range fresh {
 		b = appendRecord(b, payload)
 	}
+	if err := ownDir(filepath.Dir(c.path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.size = 0
+		return
+	}
 	info, err := os.Lstat(c.path)
 	if err == nil && c.size > 0 && info.Size() == c.size && c.size+int64(len(b)) <= 2*live+cacheSlack {
 		if len(b) == 0 {
