@@ -60,7 +60,7 @@ type PruneReport struct {
 // week: see PruneReport.Blocked. Of content, only that of packs written anew is
 // read.
 func (r *Repository) Prune(ctx context.Context, drop []checkpoint.ID, o PruneOptions) (PruneReport, error) {
-	p := pruner{r: r, dry: o.DryRun, drop: drop}
+	p := pruner{r: r, dry: o.DryRun, drop: drop, written: map[string]bool{}}
 	if !o.DryRun {
 		t, err := r.Begin(ctx)
 		if err != nil {
@@ -89,6 +89,8 @@ type pruner struct {
 	// ranks numbers checkpoints that could be deleted besides: the higher, the
 	// sooner. Others have rank 0.
 	ranks map[checkpoint.ID]uint16
+	// written are the packs that this prune has written, by path.
+	written map[string]bool
 
 	report PruneReport
 }

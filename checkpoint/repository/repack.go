@@ -160,7 +160,6 @@ func (p *pruner) merge(ctx context.Context, packs []*pack, live marks) error {
 	if err != nil {
 		return err
 	}
-	done := slices.Clone(packs)
 	for _, name := range written {
 		info, err := os.Lstat(name)
 		if err != nil {
@@ -168,10 +167,15 @@ func (p *pruner) merge(ctx context.Context, packs []*pack, live marks) error {
 		}
 		p.report.FreedBytes -= info.Size()
 		p.report.WrittenBytes += info.Size()
-		// The same content makes the same pack, of the same name.
-		done = slices.DeleteFunc(done, func(old *pack) bool { return old.path == name })
+		p.written[name] = true
 	}
-	done = slices.DeleteFunc(done, func(old *pack) bool {
+	done := slices.DeleteFunc(slices.Clone(packs), func(old *pack) bool {
+		// The same content makes the same pack, of the same name: where an earlier
+		// prune was stopped, its packs are written once more, and some of them stand
+		// among those that are to go, in this round or a later one.
+		if p.written[old.path] {
+			return true
+		}
 		err, damaged := unread[old.path]
 		if damaged {
 			p.report.Damaged = append(p.report.Damaged, Damage{File: filepath.Join(dirPacks, filepath.Base(old.path)), Err: err})

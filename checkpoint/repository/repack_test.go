@@ -215,3 +215,28 @@ func TestFilesThatGrowOverALevel(t *testing.T) {
 	}
 	must(t, sound(r.Dir(), nil))
 }
+
+// TestAMergeThatWasStoppedIsDoneAgain: the old packs are there beside the new ones.
+// The next prune, in more rounds than one, writes the very same packs, and deletes
+// none that it has written.
+func TestAMergeThatWasStoppedIsDoneAgain(t *testing.T) {
+	t.Parallel()
+	r := openTemp(t)
+	var ids []checkpoint.ID
+	for seq := range uint64(mergeMost + 4) {
+		ids = append(ids, save(t, r, seq+1, noise(seq, 30_000+int(seq))).ID)
+	}
+	dir := filepath.Join(r.Dir(), dirPacks)
+	old := filepath.Join(t.TempDir(), "packs")
+	must(t, os.CopyFS(old, os.DirFS(dir)))
+	if report := prune(t, r); report.Repacked != mergeMost+4 {
+		t.Fatalf("got %+v", report)
+	}
+	packs, err := os.ReadDir(old)
+	must(t, err)
+	for _, p := range packs {
+		must(t, os.Rename(filepath.Join(old, p.Name()), filepath.Join(dir, p.Name())))
+	}
+	prune(t, r)
+	must(t, sound(r.Dir(), ids))
+}
