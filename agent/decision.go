@@ -92,6 +92,9 @@ func Entries(ctx context.Context, repo *repository.Repository) ([]checkpoint.Ent
 // Restore restores what is asked for, and returns its report; see
 // restore.Restorer.Run. emit is told what happens meanwhile.
 func (k *Keeper) Restore(ctx context.Context, r rpc.RestoreRequest, emit func(restore.Event)) (*restore.Report, error) {
+	if _, err := k.journal(ctx); err != nil {
+		return nil, err
+	}
 	q, err := NewRequest(ctx, k.dir, k.repo, r)
 	if err != nil {
 		return nil, err
@@ -109,6 +112,9 @@ func (k *Keeper) Restore(ctx context.Context, r rpc.RestoreRequest, emit func(re
 // finish ends a restore that was cut off, if one was: before that, nothing is
 // restored, and nothing captured of files that may be half in their places.
 func (k *Keeper) finish(ctx context.Context) error {
+	if _, err := k.journal(ctx); err != nil {
+		return err
+	}
 	restorer := k.restorer(nil)
 	rec, err := restorer.Recover(ctx)
 	if err == nil && rec.Pending {
@@ -136,7 +142,7 @@ func (k *Keeper) Decline(ctx context.Context, reason string) (checkpoint.ID, err
 	if err := k.finish(ctx); err != nil {
 		return "", err
 	}
-	j, err := restore.Load(k.dir)
+	j, err := k.journal(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -151,7 +157,7 @@ func (k *Keeper) Decline(ctx context.Context, reason string) (checkpoint.ID, err
 
 // find looks at everything that the start decision depends on.
 func (k *Keeper) find(ctx context.Context, mode Mode) (Found, error) {
-	j, err := restore.Load(k.dir)
+	j, err := k.journal(ctx)
 	if err != nil {
 		return Found{}, err
 	}
@@ -206,7 +212,7 @@ func (k *Keeper) targets(ctx context.Context, mode Mode) (files, desk checkpoint
 	if id, ok := mode.checkpoint(); ok {
 		return id, id, nil
 	}
-	j, err := restore.Load(k.dir)
+	j, err := k.journal(ctx)
 	if err != nil {
 		return "", "", err
 	}

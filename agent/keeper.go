@@ -75,7 +75,8 @@ func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, asked u
 	if k.repo, err = repository.Open(k.dir); err != nil {
 		return err
 	}
-	if k.record, err = session.Load(k.dir); err != nil {
+	damaged := false
+	if k.record, damaged, err = k.loadRecord(); err != nil {
 		return err
 	}
 	if err := k.load(ctx); err != nil {
@@ -88,6 +89,14 @@ func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, asked u
 		k.seq = k.entry.Seq
 	}
 	k.record.Instance = instance
+	if damaged {
+		if err := k.save(); err != nil {
+			return err
+		}
+	}
+	if _, err := k.journal(ctx); err != nil {
+		return err
+	}
 	return k.describe()
 }
 
@@ -325,6 +334,12 @@ func (k *Keeper) save() error {
 func (k *Keeper) guard() error {
 	now, err := session.Load(k.dir)
 	switch {
+	case errors.Is(err, checkpoint.ErrDamaged):
+		// It was sound when the lock was taken, and nobody else may write it since.
+		if err := k.setAside(filepath.Join(k.dir, session.RecordName), err); err != nil {
+			return err
+		}
+		return k.save()
 	case err != nil:
 		return err
 	case now.Fence != nil && k.epoch < now.Fence.Epoch:

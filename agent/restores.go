@@ -167,7 +167,11 @@ func (a *Agent) addView(v *restoreView) {
 // restoreRequest runs a restore that was asked for, in the loop.
 func (a *Agent) restoreRequest(ctx context.Context, r rpc.RestoreRequest, v *restoreView) {
 	before := a.shown()
-	q, err := NewRequest(ctx, a.k.dir, a.k.repo, r)
+	var q restore.Request
+	_, err := a.k.journal(ctx)
+	if err == nil {
+		q, err = NewRequest(ctx, a.k.dir, a.k.repo, r)
+	}
 	if err != nil {
 		v.end(err)
 	} else if report, err := a.runRestore(ctx, q, v); err == nil && !a.decided {

@@ -10,7 +10,6 @@ import (
 	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/capture"
 	"github.com/helixml/helix-ckpt/checkpoint/repository"
-	"github.com/helixml/helix-ckpt/restore"
 )
 
 // Prune applies the retention rules, or with dryRun says what they would do. What
@@ -29,7 +28,7 @@ func (k *Keeper) expired(ctx context.Context, wanted []checkpoint.ID) ([]checkpo
 	if err != nil {
 		return nil, err
 	}
-	j, err := restore.Load(k.dir)
+	j, err := k.journal(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +69,7 @@ func (k *Keeper) Delete(ctx context.Context, id checkpoint.ID) (rpc.Pruned, erro
 	if !slices.ContainsFunc(entries, func(e checkpoint.Entry) bool { return e.ID == id }) {
 		return rpc.Pruned{}, fmt.Errorf("%w: %s", checkpoint.ErrNotFound, id)
 	}
-	j, err := restore.Load(k.dir)
+	j, err := k.journal(ctx)
 	if err != nil {
 		return rpc.Pruned{}, err
 	}

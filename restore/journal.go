@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 
@@ -98,6 +99,9 @@ type Journal struct {
 	Decision  *Decision   `json:"decision,omitempty"`
 	Protected []Protected `json:"protected,omitempty"`
 	Restore   *Record     `json:"restore,omitempty"`
+	// Salvaged are checkpoints that a journal named which was damaged since: they
+	// are kept, in case they were protected.
+	Salvaged []Protected `json:"salvaged,omitempty"`
 	// Aside is what ended restores moved aside, oldest first.
 	Aside []Aside `json:"aside,omitempty"`
 }
@@ -134,6 +138,9 @@ const (
 	maxProtected = 8
 )
 
+// newerJournal is what a newer program calls its format.
+var newerJournal = regexp.MustCompile(`^helix\.ckpt\.restore/v([2-9]|[1-9][0-9]+)$`)
+
 // Load reads the journal in the session directory dir; one that is not there
 // is empty.
 func Load(dir string) (*Journal, error) {
@@ -147,7 +154,9 @@ func Load(dir string) (*Journal, error) {
 		if j, err = Decode(b); err == nil {
 			return j, nil
 		}
-		err = fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
+		if !errors.Is(err, checkpoint.ErrFormat) {
+			err = fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
+		}
 	} else if errors.Is(err, atomicfile.ErrForeign) {
 		err = fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
 	}
@@ -172,13 +181,16 @@ func Decode(b []byte) (*Journal, error) {
 	if err := json.NewDecoder(bytes.NewReader(b)).Decode(&j); err != nil {
 		return nil, err
 	}
-	if j.Format != journalFormat {
+	switch newer := newerJournal.MatchString(j.Format); {
+	case newer:
+		return nil, fmt.Errorf("%w %q: this program reads %s", checkpoint.ErrFormat, j.Format, journalFormat)
+	case j.Format != journalFormat:
 		return nil, fmt.Errorf("format %q: this program reads %s", j.Format, journalFormat)
 	}
-	if max(len(j.Protected), len(j.Aside)) > maxListed {
+	if max(len(j.Protected), len(j.Aside), len(j.Salvaged)) > maxListed {
 		return nil, fmt.Errorf("a list of more than %d entries", maxListed)
 	}
-	for _, p := range j.Protected {
+	for _, p := range slices.Concat(j.Protected, j.Salvaged) {
 		if _, err := checkpoint.ParseID(string(p.Checkpoint)); err != nil {
 			return nil, fmt.Errorf("protected: %w", err)
 		}
@@ -268,6 +280,11 @@ func (j *Journal) Kept(now time.Time) []checkpoint.ID {
 	var ids []checkpoint.ID
 	for _, p := range j.Protected {
 		ids = append(ids, p.Checkpoint)
+	}
+	for _, p := range j.Salvaged {
+		if now.Sub(p.Since) < Keep {
+			ids = append(ids, p.Checkpoint)
+		}
 	}
 	if r := j.Restore; r != nil && !r.Phase.Ended() {
 		ids = append(ids, r.Report.Checkpoint)

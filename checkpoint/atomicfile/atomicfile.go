@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -110,6 +111,33 @@ func SyncDir(dir string) error {
 	}
 	return nil
 }
+
+// SetAside keeps what lies at path in the directory dir, which is made, under a
+// name that says when, and returns its path there. A plain file is copied, so that
+// Write can replace it and there is one at any time; anything else is moved.
+func SetAside(path, dir string, now time.Time) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("set aside %s: %w", path, err)
+	}
+	to := filepath.Join(dir, now.UTC().Format("20060102T150405.000Z")+"-"+filepath.Base(path))
+	for _, err := os.Lstat(to); err == nil; _, err = os.Lstat(to) {
+		to += "~"
+	}
+	b, err := Read(path, maxAside)
+	switch {
+	case err == nil:
+		return to, Write(to, b, 0o600)
+	case !errors.Is(err, ErrForeign):
+		return "", fmt.Errorf("set aside %s: %w", path, err)
+	}
+	if err := os.Rename(path, to); err != nil {
+		return "", fmt.Errorf("set aside: %w", err)
+	}
+	return to, errors.Join(SyncDir(dir), SyncDir(filepath.Dir(path)))
+}
+
+// maxAside bounds what SetAside copies, in bytes; a longer file is moved.
+const maxAside = 16 << 20
 
 // IsTemp reports whether name, without its directory, is what an interrupted
 // Write left behind. The holder of the directory's lock may delete it.

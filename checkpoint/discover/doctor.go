@@ -195,7 +195,7 @@ func (d *doctor) owner(context.Context) {
 	dir := session.Dir(d.Dir, d.ID)
 	record, err := session.Load(dir)
 	if err != nil {
-		d.problem("owner", "move the file aside; the epoch is then taken from the checkpoints", "%v", err)
+		d.problem("owner", "helix-ckpt run or checkpoint puts the file into quarantine; the epoch is then taken from the checkpoints", "%v", err)
 		return
 	}
 	if f := record.Fence; f != nil && record.Epoch < f.Epoch {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,13 +25,20 @@ type Owner struct {
 	// none.
 	Socket string    `json:"socket,omitempty"`
 	Since  time.Time `json:"since"`
+	// Ended: no process of this host has that PID any more. Who holds the lock is
+	// another one, which has not written its name yet.
+	Ended bool `json:"-"`
 }
 
 func (o Owner) String() string {
 	if o.PID == 0 {
 		return "another process"
 	}
-	return fmt.Sprintf("helix-ckpt %s, pid %d on %s, since %s", o.Command, o.PID, o.Hostname, o.Since.Format(time.RFC3339))
+	name := fmt.Sprintf("helix-ckpt %s, pid %d on %s, since %s", o.Command, o.PID, o.Hostname, o.Since.Format(time.RFC3339))
+	if o.Ended {
+		return "another process (the last that gave its name has ended: " + name + ")"
+	}
+	return name
 }
 
 // Lock is the right to write to a session. The kernel takes it back when its
@@ -61,18 +69,29 @@ func Acquire(dir string, owner Owner) (*Lock, error) {
 	}
 	owner.PID, owner.Since = os.Getpid(), time.Now().UTC().Truncate(time.Second)
 	owner.Hostname, _ = os.Hostname() // it only informs
-	b, err := json.Marshal(owner)
-	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = f.WriteAt(b, 0)
-	}
-	if err != nil {
+	if err := writeOwner(f, owner); err != nil {
 		f.Close() // the write's error counts
 		return nil, fmt.Errorf("session lock %s: %w", path, err)
 	}
 	return &Lock{f: f}, nil
+}
+
+// writeOwner writes the owner over the one before, in one piece and padded to its
+// length, so that for who reads meanwhile there is a name at all times but for the
+// moment of the write itself.
+func writeOwner(f *os.File, o Owner) error {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	size := len(b)
+	if info, err := f.Stat(); err == nil && info.Size() <= maxOwner {
+		b = append(b, bytes.Repeat([]byte(" "), max(0, int(info.Size())-size))...)
+	}
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return err
+	}
+	return f.Truncate(int64(size))
 }
 
 // Release gives the lock back.
@@ -99,11 +118,33 @@ func Holder(dir string) (Owner, bool) {
 // the file, as classic POSIX locks do.
 func whole() *unix.Flock_t { return &unix.Flock_t{Type: unix.F_WRLCK} }
 
+// maxOwner bounds what is read of a lock, in bytes.
+const maxOwner = 4096
+
+// ownerReads is how often a lock is read that holds no name: one that is being
+// written is there within microseconds.
+const ownerReads = 100
+
 func readOwner(f *os.File) Owner {
 	var o Owner
-	b := make([]byte, 4096)
-	n, _ := f.ReadAt(b, 0)                // a short or empty file is an unknown owner
-	if json.Unmarshal(b[:n], &o) != nil { // torn by a holder that is just writing
+	b := make([]byte, maxOwner)
+	for range ownerReads {
+		n, _ := f.ReadAt(b, 0) // a short or empty file is an unknown owner
+		if o = decodeOwner(b[:n]); o.PID != 0 {
+			break
+		}
+	}
+	// Only of this host it can be told.
+	if host, err := os.Hostname(); err == nil && host == o.Hostname && o.PID > 0 {
+		o.Ended = errors.Is(unix.Kill(o.PID, 0), unix.ESRCH)
+	}
+	return o
+}
+
+// decodeOwner reads what writeOwner writes; anything else is an unknown owner.
+func decodeOwner(b []byte) Owner {
+	var o Owner
+	if json.Unmarshal(b, &o) != nil {
 		return Owner{}
 	}
 	return o

@@ -26,6 +26,9 @@ import (
 // Dir returns the directory of one session below the helix-ckpt directory.
 func Dir(dir, session string) string { return filepath.Join(dir, "sessions", session) }
 
+// RecordName is the file of a Record.
+const RecordName = "session.json"
+
 // maxRecord bounds session.json and status.json, in bytes.
 const maxRecord = 1 << 20
 
@@ -61,7 +64,7 @@ type Fence struct {
 // none yet is a zero Record.
 func Load(dir string) (Record, error) {
 	var r Record
-	err := readJSON(filepath.Join(dir, "session.json"), &r)
+	err := readJSON(filepath.Join(dir, RecordName), &r)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record{}, nil
 	}
@@ -69,7 +72,7 @@ func Load(dir string) (Record, error) {
 }
 
 // Save writes session.json durably. The caller holds the session's lock.
-func Save(dir string, r Record) error { return writeJSON(filepath.Join(dir, "session.json"), r) }
+func Save(dir string, r Record) error { return writeJSON(filepath.Join(dir, RecordName), r) }
 
 // Status is status.json: written on change of state only. Whether the agent
 // lives is told by the lock it holds, never by this file.

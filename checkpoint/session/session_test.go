@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -221,5 +222,86 @@ func must(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {
 		tb.Fatal(err)
+	}
+}
+
+// Who reads the lock sees the owner before or the one that is, never a part of
+// either: names of different lengths are written over one another all the time.
+func TestTheOwnerIsNeverTorn(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "sessions", "s1")
+	commands := []string{"run", "a-command-with-a-much-longer-name", "x"}
+	acquire := func(i int) *session.Lock {
+		lock, err := session.Acquire(dir, session.Owner{Instance: "me", Command: commands[i%len(commands)]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lock
+	}
+	if err := acquire(0).Release(); err != nil {
+		t.Fatal(err)
+	}
+	stop, seen := make(chan struct{}), make(chan map[string]int)
+	go func() {
+		names := map[string]int{}
+		for {
+			select {
+			case <-stop:
+				seen <- names
+				return
+			default:
+			}
+			if o, held := session.Holder(dir); held {
+				names[o.Command]++
+			}
+		}
+	}()
+	for i := range 2000 {
+		if err := acquire(i).Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	names := <-seen
+	for name := range names {
+		if !slices.Contains(commands, name) {
+			t.Errorf("the owner was read as %q: %v", name, names)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "lock"))
+	if err != nil || !strings.HasSuffix(string(b), "}") {
+		t.Errorf("the lock holds %q, %v", b, err)
+	}
+}
+
+// The name of an owner that has ended is not taken for that of the holder.
+func TestAnOwnerThatHasEnded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lock, err := session.Acquire(dir, session.Owner{Instance: "me", Command: "run"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release() //nolint:errcheck // the test ends
+	if o, held := session.Holder(dir); !held || o.Ended || strings.Contains(o.String(), "ended") {
+		t.Errorf("the holder is %s", o)
+	}
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{host: true, host + "-another": false} {
+		b := fmt.Sprintf(`{"pid":%d,"hostname":%q,"command":"run"}`, ended.Process.Pid, name)
+		if err := os.WriteFile(filepath.Join(dir, "lock"), []byte(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o, held := session.Holder(dir)
+		if !held || o.Ended != want || strings.Contains(o.String(), "has ended") != want {
+			t.Errorf("on %s: the holder is %s", name, o)
+		}
 	}
 }
