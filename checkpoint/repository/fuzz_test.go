@@ -5,9 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/minio/highwayhash"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 )
@@ -170,6 +174,45 @@ func FuzzList(f *testing.F) {
 		files, err := ReadFiles(t.Context(), m, &checkpoint.FileSet{FileList: &l})
 		if err == nil {
 			must(t, checkpoint.ValidateFiles(files))
+		}
+	})
+}
+
+// FuzzHints loads a cache of any records: what it takes is bounded, and is the
+// same when it is saved and loaded again.
+func FuzzHints(f *testing.F) {
+	key := bytes.Repeat([]byte{7}, highwayhash.Size)
+	h := hints{key: key}
+	good := h.record("a", &hintTable{chunks: []hint{{1, checkpoint.Sum(nil)}, {2, checkpoint.Sum([]byte("x"))}}, size: 2, sum: checkpoint.Sum([]byte("y"))}, upTo(2))
+	f.Add(good, good)
+	f.Add(good[:len(good)-1], []byte{})
+	large := h.record("b", &hintTable{chunks: make([]hint, maxHints)}, upTo(0))
+	f.Add(large, h.record("c", &hintTable{chunks: make([]hint, maxHints)}, upTo(0)))
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		dir := t.TempDir()
+		h := newHints(dir)
+		must(t, os.Mkdir(filepath.Dir(h.file.path), 0o700))
+		b := []byte(hintsMagic)
+		for _, payload := range [][]byte{key, first, second} {
+			b = appendRecord(b, payload)
+		}
+		must(t, os.WriteFile(h.file.path, b, 0o600))
+		h.table("x")
+		if n := h.total(); n > maxHints || len(h.tables) > maxHintKeys {
+			t.Fatalf("%d hints of %d keys", n, len(h.tables))
+		}
+		for _, table := range h.tables {
+			if len(table.chunks) > 0 {
+				table.changed = []uint32{0}
+			}
+		}
+		h.save(system{})
+		again := newHints(dir)
+		again.table("x")
+		for name, table := range h.tables {
+			if got := again.tables[name]; table.changed == nil && len(table.chunks) > 0 && (got == nil || !slices.Equal(got.chunks, table.chunks)) {
+				t.Errorf("%q came back as something else", name)
+			}
 		}
 	})
 }

@@ -154,8 +154,12 @@ func (h *hints) read(b []byte) {
 	t := h.tables[key]
 	if t == nil {
 		t = &hintTable{}
-		h.tables[key] = t
 	}
+	// A small file could name many large tables.
+	if h.total()-len(t.chunks)+int(count) > maxHints {
+		return
+	}
+	h.tables[key] = t
 	t.resize(int(count))
 	t.size = int64(binary.LittleEndian.Uint64(b[4:]))
 	copy(t.sum[:], b[4+8:])
@@ -256,13 +260,18 @@ func upTo(n int) iter.Seq[uint32] {
 
 // bound drops what was used least until the rest is not too much.
 func (h *hints) bound() {
-	total := 0
-	for _, t := range h.tables {
-		total += len(t.chunks)
-	}
-	for total > maxHints {
+	for total := h.total(); total > maxHints; {
 		total -= h.evict()
 	}
+}
+
+// total returns how many chunks have hints.
+func (h *hints) total() int {
+	n := 0
+	for _, t := range h.tables {
+		n += len(t.chunks)
+	}
+	return n
 }
 
 // evict drops the hints that were used least and returns how many they were.
