@@ -38,6 +38,7 @@ type Keeper struct {
 	latest   *capture.Previous
 	entry    checkpoint.Entry // of latest
 	seq      uint64           // of the last commit in epoch
+	doubts   uint64           // of repo, when something was captured last
 }
 
 // KeeperOptions are what Open needs beside the session.
@@ -181,6 +182,11 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	defer tx.Abort()
+	if doubts := k.repo.Doubts(); doubts != k.doubts {
+		// What has not moved since it was stored may be damaged there.
+		k.capturer.Forget()
+		k.doubts = doubts
+	}
 	src, err := k.source(ctx, r.Desk)
 	if err != nil {
 		return Result{}, err
@@ -195,9 +201,9 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	change := capture.Compare(k.latest, captured)
-	if tx.NewBytes() > 0 {
+	if tx.NewBytes() > 0 || (change == capture.None && !k.latestIsSound(ctx)) {
 		// Also where nothing has changed: what is stored of it is damaged, and was
-		// stored again.
+		// stored again, or the manifest is, which must not be confirmed.
 		change = capture.New
 	}
 	if change == capture.New || (change == capture.None && r.RequestID != "") {
@@ -217,6 +223,13 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 	err = k.pin(ctx, r, &result.Entry)
 	k.entry.Pinned = result.Entry.Pinned
 	return result, err
+}
+
+// latestIsSound reports whether the manifest of the latest checkpoint is still what
+// it was.
+func (k *Keeper) latestIsSound(ctx context.Context) bool {
+	_, sum, err := k.repo.Load(ctx, k.entry.ID)
+	return err == nil && sum == k.entry.ManifestSHA256
 }
 
 func (k *Keeper) pin(ctx context.Context, r Request, e *checkpoint.Entry) error {
@@ -332,6 +345,9 @@ func (k *Keeper) save() error {
 // guard reads the session's record again: a commit of an owner that was fenced
 // meanwhile must not happen.
 func (k *Keeper) guard() error {
+	if err := k.lock.Refresh(); err != nil {
+		k.log.Warn("the session's lock does not name its owner", "error", err)
+	}
 	now, err := session.Load(k.dir)
 	switch {
 	case errors.Is(err, checkpoint.ErrDamaged):

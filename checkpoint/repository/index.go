@@ -38,9 +38,15 @@ type index struct {
 	proofs sync.Mutex
 	// proven says of packs, by path, whether they were found to be whole.
 	proven map[string]bool
+	// seen says what they were like then, and doubts how often one has changed
+	// since.
+	seen   map[string]seen
+	doubts uint64
 }
 
-func newIndex(dir string) *index { return &index{dir: dir, proven: map[string]bool{}} }
+func newIndex(dir string) *index {
+	return &index{dir: dir, proven: map[string]bool{}, seen: map[string]seen{}}
+}
 
 // find returns where a chunk lies, as far as is known.
 func (x *index) find(id checkpoint.Hash) (place, bool) {
@@ -70,6 +76,7 @@ func (x *index) whole(p *pack) bool {
 	if sound, known := x.proven[p.path]; known {
 		return sound
 	}
+	x.seen[p.path] = seenOf(p.path)
 	want, _ := parsePackName(filepath.Base(p.path))
 	sound := sumFile(p.path) == want
 	x.proven[p.path] = sound
@@ -176,8 +183,9 @@ func (x *index) add(name string, frames []*frame, err error) {
 
 // insert enters a pack that was just committed.
 func (x *index) insert(name string, frames []*frame) {
+	path := filepath.Join(x.dir, name)
 	x.proofs.Lock()
-	x.proven[filepath.Join(x.dir, name)] = true
+	x.proven[path], x.seen[path] = true, seenOf(path)
 	x.proofs.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()

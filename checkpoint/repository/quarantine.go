@@ -131,6 +131,7 @@ func (t *Tx) repairPacks(ctx context.Context, names []string) ([]Repaired, error
 		// Where all of it was good, the new pack has its very name.
 		if path := filepath.Join(r.dir, one.File); !slices.Contains(written, path) {
 			err = errors.Join(err, r.disk.remove(path))
+			r.index.forget(&pack{path: path})
 		}
 	}
 	if len(bad) > 0 {
@@ -145,16 +146,8 @@ func (r *Repository) condemn(ctx context.Context, name string) (bool, error) {
 	if _, err := v.pack(ctx, name); !errors.Is(err, checkpoint.ErrDamaged) {
 		return false, ctx.Err()
 	}
-	r.index.distrust(name)
+	r.index.distrust(filepath.Join(r.index.dir, name))
 	return true, nil
-}
-
-// distrust notes that a pack is damaged: what stands in it does not count as
-// stored.
-func (x *index) distrust(name string) {
-	x.proofs.Lock()
-	defer x.proofs.Unlock()
-	x.proven[filepath.Join(x.dir, name)] = false
 }
 
 // repairManifest moves a damaged manifest to quarantine, and writes it anew where

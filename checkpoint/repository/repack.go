@@ -128,6 +128,7 @@ func (x *index) forget(p *pack) {
 	x.proofs.Lock()
 	defer x.proofs.Unlock()
 	delete(x.proven, p.path)
+	delete(x.seen, p.path)
 }
 
 // repack writes what is live in packs to new ones, makes them durable, and only

@@ -79,6 +79,7 @@ func (r *Repository) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	r.index.doubt()
 	return r.index.scan(ctx)
 }
 

@@ -175,7 +175,7 @@ func (v *verifier) packs(ctx context.Context) error {
 			v.report.PackBytes += size
 			v.mu.Unlock()
 			if errors.Is(err, checkpoint.ErrDamaged) {
-				v.r.index.distrust(name)
+				v.r.index.distrust(filepath.Join(v.r.index.dir, name))
 			}
 			if err != nil {
 				return v.damage(ctx, Damage{File: filepath.Join(dirPacks, name), Err: err})

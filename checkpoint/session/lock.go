@@ -43,7 +43,10 @@ func (o Owner) String() string {
 
 // Lock is the right to write to a session. The kernel takes it back when its
 // process ends, however that happens, so a dead owner never blocks anyone.
-type Lock struct{ f *os.File }
+type Lock struct {
+	f     *os.File
+	owner Owner
+}
 
 // Acquire takes the lock of the session directory dir, creating the directory,
 // for this process, of which owner says Instance, Command and Socket. When another process holds it, the error wraps
@@ -73,7 +76,18 @@ func Acquire(dir string, owner Owner) (*Lock, error) {
 		f.Close() // the write's error counts
 		return nil, fmt.Errorf("session lock %s: %w", path, err)
 	}
-	return &Lock{f: f}, nil
+	return &Lock{f, owner}, nil
+}
+
+// Refresh writes the owner's name again if it was damaged: without it nobody finds
+// the socket.
+func (l *Lock) Refresh() error {
+	b := make([]byte, maxOwner)
+	n, _ := l.f.ReadAt(b, 0) // a short or empty file holds no name
+	if decodeOwner(b[:n]) == l.owner {
+		return nil
+	}
+	return writeOwner(l.f, l.owner)
 }
 
 // writeOwner writes the owner over the one before, in one piece and padded to its

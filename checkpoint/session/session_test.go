@@ -305,3 +305,25 @@ func TestAnOwnerThatHasEnded(t *testing.T) {
 		}
 	}
 }
+
+func TestADamagedNameIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lock, err := session.Acquire(dir, session.Owner{Instance: "me", Command: "run", Socket: "/run/a.sock"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release() //nolint:errcheck // the test ends
+	want, _ := session.Holder(dir)
+	for _, text := range []string{"", "{", `{"pid":1,"hostname":"h"}`, strings.Repeat("x", 10_000)} {
+		if err := os.WriteFile(filepath.Join(dir, "lock"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := lock.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		if got, held := session.Holder(dir); !held || got != want {
+			t.Errorf("after %.20q: %+v, want %+v", text, got, want)
+		}
+	}
+}

@@ -153,7 +153,37 @@ func zedFiles(ts *testscript.TestScript, _ []string) {
 }
 
 func damage(ts *testscript.TestScript, args []string) {
-	for _, pattern := range args {
+	flip(ts, args, func(b []byte) int { return len(b) / 2 })
+}
+
+// damagePart finds the parts of packs as FORMAT.md says.
+func damagePart(ts *testscript.TestScript, args []string) {
+	flip(ts, args[1:], func(b []byte) int {
+		const header, trailer = 27, 71
+		u32 := func(at int) int { return int(binary.LittleEndian.Uint32(b[at:])) }
+		// A table that is damaged already is left so.
+		table := int(binary.LittleEndian.Uint64(b[len(b)-63:]))
+		if table > len(b)-trailer || u32(table+8) > len(b) {
+			return len(b) / 2
+		}
+		last := header
+		for i := range u32(table+8) - 1 {
+			last += u32(table + 16 + 8*i)
+		}
+		part, ok := map[string][2]int{
+			"header": {0, header}, "frame": {header, header + u32(table+16)}, "last-frame": {last, table},
+			"table": {table, len(b) - trailer}, "trailer": {len(b) - trailer, len(b)},
+		}[args[0]]
+		if !ok {
+			ts.Fatalf("damage-part %s: no such part", args[0])
+		}
+		return (part[0] + part[1]) / 2
+	})
+}
+
+// flip turns over one bit of the byte at an offset in each file.
+func flip(ts *testscript.TestScript, patterns []string, at func(b []byte) int) {
+	for _, pattern := range patterns {
 		files, err := filepath.Glob(ts.MkAbs(pattern))
 		ts.Check(err)
 		if len(files) == 0 {
@@ -162,33 +192,10 @@ func damage(ts *testscript.TestScript, args []string) {
 		for _, file := range files {
 			b, err := os.ReadFile(file)
 			ts.Check(err)
-			b[len(b)/2] ^= 1
+			b[at(b)] ^= 1
 			ts.Check(os.WriteFile(file, b, 0))
 		}
 	}
-}
-
-// damagePart finds the parts of a pack as FORMAT.md says.
-func damagePart(ts *testscript.TestScript, args []string) {
-	file := ts.MkAbs(args[1])
-	b, err := os.ReadFile(file)
-	ts.Check(err)
-	const header, trailer = 27, 71
-	u32 := func(at int) int { return int(binary.LittleEndian.Uint32(b[at:])) }
-	table := int(binary.LittleEndian.Uint64(b[len(b)-63:]))
-	last := header
-	for i := range u32(table+8) - 1 {
-		last += u32(table + 16 + 8*i)
-	}
-	part, ok := map[string][2]int{
-		"header": {0, header}, "frame": {header, header + u32(table+16)}, "last-frame": {last, table},
-		"table": {table, len(b) - trailer}, "trailer": {len(b) - trailer, len(b)},
-	}[args[0]]
-	if !ok {
-		ts.Fatalf("damage-part %s: no such part", args[0])
-	}
-	b[(part[0]+part[1])/2] ^= 1
-	ts.Check(os.WriteFile(file, b, 0))
 }
 
 func lock(ts *testscript.TestScript, _ []string) {

@@ -45,9 +45,6 @@ func (a *app) agent(ctx context.Context, site discover.Session) (*owner, error) 
 	if !held {
 		return nil, fmt.Errorf("%w for session %s in %s: start one with 'helix-ckpt run'", rpc.ErrNoAgent, site.ID, site.Dir)
 	}
-	if holder.PID == 0 { // its name is damaged; an agent takes requests here
-		holder.Socket = site.Socket
-	}
 	if holder.Socket == "" {
 		return nil, fmt.Errorf("session %s in %s: %w by %s", site.ID, site.Dir, checkpoint.ErrLocked, holder)
 	}
