@@ -43,6 +43,7 @@ type Options struct {
 	Epoch                     uint64
 	Reflection                bool
 	Version                   string
+	Limits                    Limits
 	Log                       *slog.Logger
 }
 
@@ -105,7 +106,7 @@ func Run(ctx context.Context, site discover.Session, o Options) error {
 		}
 		return err
 	}
-	k, err := Open(ctx, site, KeeperOptions{Command: "run", Socket: site.Socket, Epoch: o.Epoch, Version: o.Version, Log: o.Log})
+	k, err := Open(ctx, site, KeeperOptions{Command: "run", Socket: site.Socket, Epoch: o.Epoch, Version: o.Version, Limits: o.Limits, Log: o.Log})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -210,7 +211,7 @@ func (a *Agent) checkpoint(ctx context.Context, reason string) {
 func (a *Agent) take(ctx context.Context, r Request) (Result, error) {
 	start, before := time.Now(), cpuTime()
 	accepted := a.desk.accepted
-	r.Desk = &accepted
+	r.Desk, r.Wanted = &accepted, a.wanted()
 	result, err := a.k.Checkpoint(ctx, r)
 	if result.Repeated || (err != nil && ctx.Err() != nil) {
 		return result, err // nothing was captured: what has changed is still due
@@ -222,6 +223,9 @@ func (a *Agent) take(ctx context.Context, r Request) (Result, error) {
 	case err != nil:
 		if !errors.Is(err, checkpoint.ErrNothing) {
 			a.problem = err.Error()
+			if a.unsaved.IsZero() {
+				a.unsaved = start // nobody has looked whether something has changed
+			}
 		}
 	case result.Confirmed || result.New:
 		a.view.Confirmed = start.UTC()

@@ -39,6 +39,7 @@ type Keeper struct {
 	entry    checkpoint.Entry // of latest
 	seq      uint64           // of the last commit in epoch
 	doubts   uint64           // of repo, when something was captured last
+	limits   Limits           // on this disk
 }
 
 // KeeperOptions are what Open needs beside the session.
@@ -50,6 +51,7 @@ type KeeperOptions struct {
 	Epoch uint64
 	// Version of the program, stored with what it commits.
 	Version string
+	Limits  Limits
 	Log     *slog.Logger
 }
 
@@ -65,17 +67,23 @@ func Open(ctx context.Context, site discover.Session, o KeeperOptions) (*Keeper,
 	if k.lock, err = session.Acquire(k.dir, session.Owner{Instance: instance.ID, Command: o.Command, Socket: o.Socket}); err != nil {
 		return nil, fmt.Errorf("session %s in %s: %w", site.ID, site.Dir, err)
 	}
-	if err := k.open(ctx, instance, o.Epoch); err != nil {
+	if err := k.open(ctx, instance, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("session %s in %s: %w", site.ID, site.Dir, err), k.lock.Release())
 	}
 	return k, nil
 }
 
-func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, asked uint64) error {
+func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, o KeeperOptions) error {
 	var err error
 	if k.repo, err = repository.Open(k.dir); err != nil {
 		return err
 	}
+	_, total, err := k.repo.Space()
+	if err != nil {
+		return err
+	}
+	k.limits = o.Limits.on(total)
+	k.repo.Reserve(k.limits.KeepFree)
 	damaged := false
 	if k.record, damaged, err = k.loadRecord(); err != nil {
 		return err
@@ -83,7 +91,7 @@ func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, asked u
 	if err := k.load(ctx); err != nil {
 		return err
 	}
-	if k.epoch, err = session.Epoch(k.record, instance.ID, k.entry.Epoch, asked); err != nil {
+	if k.epoch, err = session.Epoch(k.record, instance.ID, k.entry.Epoch, o.Epoch); err != nil {
 		return err
 	}
 	if k.entry.Epoch == k.epoch {
@@ -138,6 +146,8 @@ type Request struct {
 	RequestID string
 	// Desk is the life of the compositor that may be captured; nil is any.
 	Desk *checkpoint.Compositor
+	// Wanted are checkpoints that must not go where space has to be made.
+	Wanted []checkpoint.ID
 }
 
 // digest tells requests with the same id apart.
@@ -168,7 +178,8 @@ type Result struct {
 }
 
 // Checkpoint captures the session and commits what is new. It returns
-// checkpoint.ErrNothing when there is nothing to capture at all.
+// checkpoint.ErrNothing when there is nothing to capture at all, and
+// checkpoint.ErrNoSpace when too little of the disk is free.
 func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 	if done, err := k.repeated(ctx, r); done.Repeated || err != nil {
 		return done, err
@@ -177,7 +188,7 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	start := time.Now().UTC().Truncate(time.Millisecond)
-	tx, err := k.repo.Begin(ctx)
+	tx, err := k.begin(ctx, r.Wanted)
 	if err != nil {
 		return Result{}, err
 	}
@@ -230,6 +241,18 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 func (k *Keeper) latestIsSound(ctx context.Context) bool {
 	_, sum, err := k.repo.Load(ctx, k.entry.ID)
 	return err == nil && sum == k.entry.ManifestSHA256
+}
+
+// begin begins a transaction. Where too little is free, it prunes first.
+func (k *Keeper) begin(ctx context.Context, wanted []checkpoint.ID) (*repository.Tx, error) {
+	tx, err := k.repo.Begin(ctx)
+	if !errors.Is(err, checkpoint.ErrNoSpace) {
+		return tx, err
+	}
+	if _, pruneErr := k.Prune(ctx, false, wanted...); pruneErr != nil {
+		return nil, errors.Join(err, pruneErr)
+	}
+	return k.repo.Begin(ctx)
 }
 
 func (k *Keeper) pin(ctx context.Context, r Request, e *checkpoint.Entry) error {

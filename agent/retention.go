@@ -12,27 +12,39 @@ import (
 	"github.com/helixml/helix-ckpt/checkpoint/repository"
 )
 
-// Prune applies the retention rules, or with dryRun says what they would do. What
-// is wanted or held, a restore may still need, or is the newest good one stays.
+// Prune applies the retention rules and the limit of size, or with dryRun says
+// what they would do. What is wanted or held, a restore may still need, or is the
+// newest good one stays.
 func (k *Keeper) Prune(ctx context.Context, dryRun bool, wanted ...checkpoint.ID) (rpc.Pruned, error) {
-	drop, err := k.expired(ctx, wanted)
+	entries, _, err := k.repo.List(ctx)
 	if err != nil {
 		return rpc.Pruned{}, err
 	}
-	return k.prune(ctx, drop, dryRun)
+	keep, err := k.kept(ctx)
+	if err != nil {
+		return rpc.Pruned{}, err
+	}
+	keep = append(keep, wanted...)
+	drop := checkpoint.Expired(entries, keep)
+	expendable := slices.DeleteFunc(checkpoint.Expendable(entries, keep), func(id checkpoint.ID) bool { return slices.Contains(drop, id) })
+	p, err := k.prune(ctx, drop, repository.PruneOptions{DryRun: dryRun, MaxBytes: k.limits.MaxSize, Expendable: expendable})
+	if err != nil || dryRun || k.limits.MaxSize == 0 {
+		return p, err
+	}
+	size, err := k.repo.Size()
+	if err == nil && size > k.limits.MaxSize {
+		p.Over = fmt.Sprintf("checkpoints take %d bytes, more than %d (--max-size), and none of the %d that are left may go", size, k.limits.MaxSize, p.Kept)
+	}
+	return p, err
 }
 
-// expired returns what retention deletes now.
-func (k *Keeper) expired(ctx context.Context, wanted []checkpoint.ID) ([]checkpoint.ID, error) {
-	entries, _, err := k.repo.List(ctx)
-	if err != nil {
-		return nil, err
-	}
+// kept returns the checkpoints that must not go by rule.
+func (k *Keeper) kept(ctx context.Context) ([]checkpoint.ID, error) {
 	j, err := k.journal(ctx)
 	if err != nil {
 		return nil, err
 	}
-	keep := append(j.Kept(time.Now()), wanted...)
+	keep := j.Kept(time.Now())
 	if j.Decision != nil {
 		keep = append(keep, j.Decision.Checkpoint) // its windows may be yet to come
 	}
@@ -42,12 +54,14 @@ func (k *Keeper) expired(ctx context.Context, wanted []checkpoint.ID) ([]checkpo
 	if k.latest != nil {
 		keep = append(keep, k.latest.Manifest.ID)
 	}
-	return checkpoint.Expired(entries, keep), nil
+	return keep, nil
 }
 
-func (k *Keeper) prune(ctx context.Context, drop []checkpoint.ID, dryRun bool) (rpc.Pruned, error) {
+// prune deletes checkpoints and what nobody needs.
+func (k *Keeper) prune(ctx context.Context, drop []checkpoint.ID, o repository.PruneOptions) (rpc.Pruned, error) {
 	k.capturer.Keep(k.latest)
-	report, err := k.repo.Prune(ctx, drop, repository.PruneOptions{DryRun: dryRun, Guard: k.guard})
+	o.Guard = k.guard
+	report, err := k.repo.Prune(ctx, drop, o)
 	p := rpc.Pruned{Deleted: report.Deleted, Count: len(report.Deleted), Kept: report.Kept, Held: report.Held, FreedBytes: report.FreedBytes}
 	for _, d := range report.Blocked {
 		p.Blocked = append(p.Blocked, d.String())
@@ -80,7 +94,7 @@ func (k *Keeper) Delete(ctx context.Context, id checkpoint.ID) (rpc.Pruned, erro
 	if latest && !k.another(ctx, entries, id) {
 		return rpc.Pruned{}, fmt.Errorf("%w: it is the only good one: %s", checkpoint.ErrProtected, id)
 	}
-	p, err := k.prune(ctx, []checkpoint.ID{id}, false)
+	p, err := k.prune(ctx, []checkpoint.ID{id}, repository.PruneOptions{})
 	if err == nil && len(p.Held) > 0 {
 		err = fmt.Errorf("%w: checkpoint %s is being read: exported, restored, shown or verified", checkpoint.ErrBusy, id)
 	}
@@ -154,13 +168,8 @@ func (a *Agent) retain(ctx context.Context) {
 	if !r.due || time.Since(r.last) < pruneEvery || ctx.Err() != nil {
 		return
 	}
-	first := r.last.IsZero()
 	r.due, r.last = false, time.Now()
-	drop, err := a.k.expired(ctx, a.wanted())
-	var p rpc.Pruned
-	if err == nil && (len(drop) > 0 || first) {
-		p, err = a.k.prune(ctx, drop, false)
-	}
+	p, err := a.k.Prune(ctx, false, a.wanted()...)
 	if ctx.Err() != nil {
 		return
 	}
@@ -170,6 +179,8 @@ func (a *Agent) retain(ctx context.Context) {
 		problem = err.Error()
 	case len(p.Blocked) > 0:
 		problem = "disk space is not freed: what is needed is not known in full: " + p.Blocked[0]
+	case p.Over != "":
+		problem = p.Over
 	case p.Count > 0:
 		a.log.Debug("pruned", "deleted", p.Count, "kept", p.Kept, "held", len(p.Held), "freed_bytes", p.FreedBytes, "ms", time.Since(r.last).Milliseconds())
 	}

@@ -115,6 +115,9 @@ func (a *Agent) openUpload(h rpc.ImportHeader) (*upload, error) {
 	if u.offset, err = io.Copy(u.sum, f); err == nil && u.offset > h.Size {
 		err = fmt.Errorf("%w: %d bytes are here of an archive of %d", checkpoint.ErrInvalid, u.offset, h.Size)
 	}
+	if err == nil {
+		err = a.transfers.repo.Room(h.Size - u.offset)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("import: %w", err), f.Close())
 	}

@@ -82,6 +82,18 @@ func Expired(entries []Entry, keep []ID) []ID {
 	return expired
 }
 
+// Expendable returns, of entries, sorted newest first, those that may go besides
+// when they take too much: all but the newest, the pinned ones and those in keep.
+func Expendable(entries []Entry, keep []ID) []ID {
+	var ids []ID
+	for i, e := range entries {
+		if i > 0 && !e.Pinned && !slices.Contains(keep, e.ID) {
+			ids = append(ids, e.ID)
+		}
+	}
+	return ids
+}
+
 // span returns how long b is after a; 0 when it is not.
 func span(a, b time.Time) time.Duration { return max(0, min(b.Sub(a), maxAge)) }
 

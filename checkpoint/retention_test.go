@@ -186,3 +186,11 @@ func TestEveryPeriodKeepsOne(t *testing.T) {
 		}
 	})
 }
+
+func TestExpendableIsWhatNothingKeeps(t *testing.T) {
+	t.Parallel()
+	entries := []checkpoint.Entry{{ID: "newest"}, {ID: "c"}, {ID: "pinned", Pinned: true}, {ID: "good"}, {ID: "a"}}
+	if got := checkpoint.Expendable(entries, []checkpoint.ID{"good"}); !slices.Equal(got, []checkpoint.ID{"c", "a"}) {
+		t.Errorf("got %v", got)
+	}
+}

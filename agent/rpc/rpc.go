@@ -108,6 +108,9 @@ type Pruned struct {
 	FreedBytes int64
 	// Blocked says in sentences for people why nothing but manifests was deleted.
 	Blocked []string
+	// Over says so, for people, when more is left than the limit of size. An agent
+	// has it in its status and does not send it.
+	Over string
 }
 
 // Archive is an export, read from the offset asked for.

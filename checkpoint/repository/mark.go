@@ -91,6 +91,7 @@ func (p *pruner) mark(ctx context.Context) (marks, error) {
 		lists: map[checkpoint.Hash]uint16{}, pages: map[pageMark]uint16{},
 	}
 	slices.Reverse(names) // the newest first
+	p.report.Kept = 0
 	for _, name := range names {
 		stem, ok := strings.CutSuffix(name, manifestSuffix)
 		if !ok {

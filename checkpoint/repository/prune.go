@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,12 +21,18 @@ type PruneOptions struct {
 	// Guard is called before anything is deleted (it reads the session's epoch
 	// again); an error of it ends the prune. It may be nil.
 	Guard func() error
+	// MaxBytes bounds what manifests and packs take on disk; 0 does not. Above it
+	// packs are rid of what nobody needs, and if that is not enough, the last of
+	// Expendable are deleted too.
+	MaxBytes int64
+	// Expendable are checkpoints, newest first.
+	Expendable []checkpoint.ID
 }
 
 // PruneReport says what a prune deleted, or would delete.
 type PruneReport struct {
-	// Deleted are the checkpoints, in the order asked for, and Kept how many are
-	// left, damaged ones included.
+	// Deleted are the checkpoints, in the order asked for, then those of
+	// PruneOptions.Expendable; and Kept how many are left, damaged ones included.
 	Deleted []checkpoint.ID
 	Kept    int
 	// Held are those of them that stay because somebody reads them: see Hold. A
@@ -60,9 +67,12 @@ type PruneReport struct {
 // week: see PruneReport.Blocked. Of content, only that of packs written anew is
 // read.
 func (r *Repository) Prune(ctx context.Context, drop []checkpoint.ID, o PruneOptions) (PruneReport, error) {
-	p := pruner{r: r, dry: o.DryRun, drop: drop, written: map[string]bool{}}
+	p := pruner{r: r, dry: o.DryRun, max: o.MaxBytes, expendable: slices.Clone(o.Expendable), ranks: map[checkpoint.ID]uint16{}, written: map[string]bool{}}
+	for i, id := range p.expendable {
+		p.ranks[id] = uint16(min(i+1, math.MaxUint16))
+	}
 	if !o.DryRun {
-		t, err := r.Begin(ctx)
+		t, err := r.begin(ctx)
 		if err != nil {
 			return p.report, err
 		}
@@ -76,27 +86,28 @@ func (r *Repository) Prune(ctx context.Context, drop []checkpoint.ID, o PruneOpt
 	} else if err := r.index.scan(ctx); err != nil {
 		return p.report, err
 	}
-	err := p.run(ctx)
+	err := p.run(ctx, drop)
 	return p.report, wrap("prune", err)
 }
 
 // pruner is one prune.
 type pruner struct {
-	r    *Repository
-	tx   *Tx // nil in a dry run
-	dry  bool
-	drop []checkpoint.ID
-	// ranks numbers checkpoints that could be deleted besides: the higher, the
-	// sooner. Others have rank 0.
-	ranks map[checkpoint.ID]uint16
+	r   *Repository
+	tx  *Tx // nil in a dry run
+	dry bool
+	max int64 // 0 is no limit
+	// expendable are what could be deleted besides, the last first. The later, the
+	// higher their ranks; others have rank 0.
+	expendable []checkpoint.ID
+	ranks      map[checkpoint.ID]uint16
 	// written are the packs that this prune has written, by path.
 	written map[string]bool
 
 	report PruneReport
 }
 
-func (p *pruner) run(ctx context.Context) error {
-	if err := p.manifests(ctx); err != nil {
+func (p *pruner) run(ctx context.Context, drop []checkpoint.ID) error {
+	if err := p.manifests(ctx, drop); err != nil {
 		return err
 	}
 	live, err := p.mark(ctx)
@@ -114,22 +125,41 @@ func (p *pruner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var dead []*pack
+	var dead []usage
 	packs = slices.DeleteFunc(packs, func(u usage) bool {
 		if u.live == 0 {
-			dead = append(dead, u.pack)
+			dead = append(dead, u)
 		}
 		return u.live == 0
 	})
-	if err := p.remove(dead); err != nil {
+	victims, tight, err := p.over(packs, dead, live)
+	if err != nil {
 		return err
 	}
-	return p.repack(ctx, rewritten(packs), live)
+	if len(victims) > 0 {
+		return p.run(ctx, victims)
+	}
+	if err := p.remove(packsOf(dead)); err != nil {
+		return err
+	}
+	below := int64(sparseBelow)
+	if tight {
+		below = tightBelow
+	}
+	return p.repack(ctx, rewritten(packs, below), live)
+}
+
+func packsOf(usages []usage) []*pack {
+	var packs []*pack
+	for _, u := range usages {
+		packs = append(packs, u.pack)
+	}
+	return packs
 }
 
 // manifests deletes those of drop, and pins of what is not there.
-func (p *pruner) manifests(ctx context.Context) error {
-	for _, id := range p.drop {
+func (p *pruner) manifests(ctx context.Context, drop []checkpoint.ID) error {
+	for _, id := range drop {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

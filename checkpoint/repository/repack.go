@@ -19,6 +19,9 @@ const (
 	// which what is needed of it is written anew: what is not takes at most as
 	// much as what is.
 	sparseBelow = 50
+	// tightBelow is the same where the repository takes more than it may, and the
+	// part of that, in per cent, at which enough is given up.
+	tightBelow = 90
 	// growth is how many times all smaller ones a pack has at least, as with git
 	// repack --geometric: then packs are few, and a byte is written anew about
 	// once each time the repository has grown so many times.
@@ -36,22 +39,19 @@ const (
 // usage is how much of a pack is needed.
 type usage struct {
 	pack *pack
-	// size is that of its file; total and live count plain bytes.
-	size, live, total int64
-	chunks            int
+	// size is that of its file; needed estimates what of it is live.
+	size, needed int64
+	// total and live count plain bytes.
+	total, live int64
+	chunks      int
 }
-
-// needed estimates what of the pack's file is needed, in bytes.
-func (u usage) needed() int64 { return int64(float64(u.size) * float64(u.live) / float64(u.total)) }
-
-func (u usage) sparse() bool { return u.live*100 < u.total*sparseBelow }
 
 // usage returns how much of each pack is live, in the order of what is needed of
 // them. Packs whose table could not be read are left out: what they hold is not
 // known.
 func (x *index) usage(live marks) ([]usage, error) {
 	byPath := map[string]*usage{}
-	count := func(id checkpoint.Hash, p place) {
+	x.each(func(id checkpoint.Hash, p place) {
 		u := byPath[p.frame.pack.path]
 		if u == nil {
 			u = &usage{pack: p.frame.pack}
@@ -61,18 +61,9 @@ func (x *index) usage(live marks) ([]usage, error) {
 		u.total += int64(p.size)
 		if live.holds(chunk{id: id}) {
 			u.live += int64(p.size)
+			u.needed += p.stored()
 		}
-	}
-	x.mu.RLock()
-	for id, p := range x.places {
-		count(id, p)
-	}
-	for id, more := range x.more {
-		for _, p := range more {
-			count(id, p)
-		}
-	}
-	x.mu.RUnlock()
+	})
 	var all []usage
 	for path, u := range byPath {
 		info, err := os.Lstat(path)
@@ -86,20 +77,40 @@ func (x *index) usage(live marks) ([]usage, error) {
 		all = append(all, *u)
 	}
 	slices.SortFunc(all, func(a, b usage) int {
-		return cmp.Or(cmp.Compare(a.needed(), b.needed()), cmp.Compare(a.pack.path, b.pack.path))
+		return cmp.Or(cmp.Compare(a.needed, b.needed), cmp.Compare(a.pack.path, b.pack.path))
 	})
 	return all, nil
 }
 
+// stored estimates what a chunk takes in its pack: its part of the frame, and its
+// entry in the table.
+func (p place) stored() int64 {
+	return int64(p.size)*int64(p.frame.packed)/int64(p.frame.plain) + int64(chunkEntry)
+}
+
+// each calls visit for every place of every chunk.
+func (x *index) each(visit func(checkpoint.Hash, place)) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for id, p := range x.places {
+		visit(id, p)
+	}
+	for id, more := range x.more {
+		for _, p := range more {
+			visit(id, p)
+		}
+	}
+}
+
 // rewritten returns which packs, sorted by what is needed of them, are written
-// anew: the sparse ones, and the smallest up to the last that is not growth times
-// those before it, once these are many. A pack that is about as full as they get
-// is left alone: it cannot be merged into one.
-func rewritten(packs []usage) []*pack {
+// anew: those of which less than below per cent are live, and the smallest up to
+// the last that is not growth times those before it, once these are many. A pack
+// that is about as full as they get is left alone: it cannot be merged into one.
+func rewritten(packs []usage, below int64) []usage {
 	var sparse, rest []usage
 	for _, u := range packs {
 		switch {
-		case u.sparse():
+		case u.live*100 < u.total*below:
 			sparse = append(sparse, u)
 		case u.chunks <= packChunks/2:
 			rest = append(rest, u)
@@ -107,19 +118,15 @@ func rewritten(packs []usage) []*pack {
 	}
 	end, sum := 0, int64(0)
 	for i, u := range rest {
-		if i > 0 && u.needed() < growth*sum {
+		if i > 0 && u.needed < growth*sum {
 			end = i + 1
 		}
-		sum += u.needed()
+		sum += u.needed
 	}
 	if end >= mergeLeast {
 		sparse = append(sparse, rest[:end]...)
 	}
-	var chosen []*pack
-	for _, u := range sparse {
-		chosen = append(chosen, u.pack)
-	}
-	return chosen
+	return sparse
 }
 
 // forget drops what is remembered of a pack that was deleted. Where its chunks
@@ -132,15 +139,27 @@ func (x *index) forget(p *pack) {
 }
 
 // repack writes what is live in packs to new ones, makes them durable, and only
-// then deletes the old. One that cannot be read in full stays as it is.
-func (p *pruner) repack(ctx context.Context, packs []*pack, live marks) error {
+// then deletes the old. One that cannot be read in full stays as it is, and so do
+// those that would take more than half of what is free on the disk meanwhile.
+func (p *pruner) repack(ctx context.Context, packs []usage, live marks) error {
 	if p.dry {
 		// What the new packs take is not known before they are written.
 		p.report.Repacked = len(packs)
 		return nil
 	}
 	for some := range slices.Chunk(packs, mergeMost) {
-		if err := p.merge(ctx, some, live); err != nil {
+		free, _, err := p.r.Space()
+		if err != nil {
+			return err
+		}
+		need := int64(0)
+		for _, u := range some {
+			need += u.needed
+		}
+		if need > free/2 {
+			continue
+		}
+		if err := p.merge(ctx, packsOf(some), live); err != nil {
 			return err
 		}
 	}

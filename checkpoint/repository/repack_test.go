@@ -19,7 +19,7 @@ func TestPacksAreMergedWhenTheyAreMany(t *testing.T) {
 	t.Parallel()
 	whole := func(sizes ...int64) (packs []usage) {
 		for i, size := range sizes {
-			packs = append(packs, usage{pack: &pack{path: fmt.Sprint(i)}, size: size, live: size, total: size, chunks: 1})
+			packs = append(packs, usage{pack: &pack{path: fmt.Sprint(i)}, size: size, needed: size, live: size, total: size, chunks: 1})
 		}
 		return packs
 	}
@@ -41,7 +41,7 @@ func TestPacksAreMergedWhenTheyAreMany(t *testing.T) {
 		"a full one counts for nothing":   {full, 0},
 		"a sparse one alone":              {sparse, 1},
 	} {
-		if got := rewritten(c.packs); len(got) != c.want {
+		if got := rewritten(c.packs, sparseBelow); len(got) != c.want {
 			t.Errorf("%s: %d packs, want %d", name, len(got), c.want)
 		}
 	}
@@ -56,16 +56,16 @@ func TestManyCheckpointsLeaveFewPacks(t *testing.T) {
 		sizes := rapid.SliceOfN(rapid.Int64Range(1, 1000), 1, 300).Draw(rt, "sizes")
 		for i, size := range sizes {
 			sum += size
-			packs = append(packs, usage{pack: &pack{path: fmt.Sprint(i)}, size: size, live: size, total: size})
+			packs = append(packs, usage{pack: &pack{path: fmt.Sprint(i)}, size: size, needed: size, live: size, total: size})
 			slices.SortFunc(packs, func(a, b usage) int { return int(a.size - b.size) })
 			merged := usage{pack: &pack{path: fmt.Sprint("m", i)}}
-			for _, p := range rewritten(packs) {
-				at := slices.IndexFunc(packs, func(u usage) bool { return u.pack == p })
+			for _, chosen := range rewritten(packs, sparseBelow) {
+				at := slices.IndexFunc(packs, func(u usage) bool { return u.pack == chosen.pack })
 				merged.size += packs[at].size
 				packs = slices.Delete(packs, at, at+1)
 			}
 			if merged.size > 0 {
-				merged.live, merged.total = merged.size, merged.size
+				merged.needed, merged.live, merged.total = merged.size, merged.size, merged.size
 				packs, written = append(packs, merged), written+merged.size
 				slices.SortFunc(packs, func(a, b usage) int { return int(a.size - b.size) })
 			}

@@ -64,6 +64,7 @@ type Repository struct {
 	// prepared: that the directories are there, durably.
 	writing  chan struct{}
 	prepared bool
+	reserve  int64 // bytes: see Reserve
 }
 
 // Open returns the repository in dir, a directory …/sessions/<session>. It

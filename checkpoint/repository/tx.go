@@ -31,8 +31,10 @@ type Tx struct {
 	// apart: the one is read in order, the other first.
 	data, meta *builder
 	packs      []*packWriter // the last one is being written, unless ended
-	ended      bool
-	closed     bool
+	// reserving: it ends when less is free than is reserved.
+	reserving bool
+	ended     bool
+	closed    bool
 }
 
 // builder gathers chunks into a frame.
@@ -45,7 +47,22 @@ type builder struct {
 // ended. It makes the repository where there is none, sweeps what an
 // interrupted writer left behind, and waits while another transaction of r is
 // open. Abort must be called, after Commit too.
+//
+// The error wraps checkpoint.ErrNoSpace when less is free than is reserved.
 func (r *Repository) Begin(ctx context.Context) (*Tx, error) {
+	t, err := r.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.reserving = true
+	if err := r.Room(0); err != nil {
+		t.Abort()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (r *Repository) begin(ctx context.Context) (*Tx, error) {
 	select {
 	case r.writing <- struct{}{}:
 	case <-ctx.Done():
@@ -137,6 +154,12 @@ func (t *Tx) has(id checkpoint.Hash) bool {
 func (t *Tx) cut(b *builder) error {
 	if b.frame == nil {
 		return nil
+	}
+	if t.reserving {
+		if err := t.r.Room(int64(len(b.plain))); err != nil {
+			t.err = err
+			return err
+		}
 	}
 	if n := len(t.packs); n > 0 && !t.ended && t.packs[n-1].chunks+len(b.frame.chunks) > packChunks {
 		t.ended = true

@@ -33,7 +33,7 @@ func (a *app) pruneCommand() *cobra.Command {
 		Long: `Deletes old checkpoints and frees what only they needed. Kept are, counted back from
 the newest: all of 5 minutes (at most 30), one a minute for an hour, one an hour for
 a day, one a day for a week; pinned ones; what a restore may still need; and what
-somebody reads now.
+somebody reads now. Of the rest the oldest go when they take more than --max-size.
 Exit code 3 when space could not be freed because a checkpoint cannot be read.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -87,6 +87,9 @@ func (a *app) printPruned(p rpc.Pruned, dryRun bool) error {
 		fmt.Fprintf(a.stdout, "%d %s (%s), %d kept\n", p.Count, deleted, bytes(p.FreedBytes), p.Kept)
 		for _, id := range p.Held {
 			fmt.Fprintf(a.stdout, "kept until it is no longer read: %s\n", id)
+		}
+		if p.Over != "" {
+			fmt.Fprintln(a.stdout, p.Over)
 		}
 		for _, b := range p.Blocked {
 			fmt.Fprintf(a.stdout, "content not freed: %s\n", printable(b))

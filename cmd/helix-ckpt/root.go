@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/helixml/helix-ckpt/agent"
 	"github.com/helixml/helix-ckpt/checkpoint/discover"
 )
 
@@ -21,6 +22,7 @@ type app struct {
 	quiet     bool
 	verbose   bool
 	logFormat string
+	limits    agent.Limits
 
 	getenv         func(string) string
 	stdout, stderr io.Writer
@@ -29,7 +31,7 @@ type app struct {
 
 // run executes the command line args and returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	a := &app{getenv: getenv, stdout: stdout, stderr: stderr, log: slog.New(slog.DiscardHandler)}
+	a := &app{limits: agent.DefaultLimits(), getenv: getenv, stdout: stdout, stderr: stderr, log: slog.New(slog.DiscardHandler)}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -71,6 +73,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing to restor
 	f.StringVar(&a.find.ZedDataDir, "zed-data-dir", "", "Zed's data directory (default: $XDG_DATA_HOME/zed or ~/.local/share/zed)")
 	f.StringVar(&a.find.ZedConfigDir, "zed-config-dir", "", "Zed's configuration directory (default: $XDG_CONFIG_HOME/zed or ~/.config/zed)")
 	f.StringVar(&a.find.SwaySocket, "sway-socket", "", "Sway's IPC socket (default: the one that answers)")
+	f.Var(&byteSize{&a.limits.MaxSize}, "max-size", "how much a session's checkpoints may take, as 4G; 0 is any (default: a tenth of the disk, at most 4G)")
+	f.Var(&byteSize{&a.limits.KeepFree}, "keep-free", "how much of the disk stays free: below it there is no new checkpoint (default: a twentieth, at most 256M)")
 	f.StringVarP(&a.output, "output", "o", "table", "how to show results: table or json")
 	f.BoolVarP(&a.quiet, "errors-only", "q", false, "log errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
