@@ -10,12 +10,12 @@ import (
 type operation string
 
 const (
-	first     operation = "first"     // save a state into an empty place
-	unchanged operation = "unchanged" // save it again
-	inAgent   operation = "in agent"  // ours: the same, asked of a running agent
-	change    operation = "change"    // save it after the small change
-	restore   operation = "restore"   // bring that into an empty home
-	verify    operation = "verify"    // read back all that is kept
+	first     operation = "first"                  // save a state into an empty place
+	unchanged operation = "unchanged"              // save it again
+	inAgent   operation = "unchanged in the agent" // ours: the same, asked of a running agent
+	change    operation = "change"                 // save it after the small change
+	restore   operation = "restore"                // bring that into an empty home
+	verify    operation = "verify"                 // read back all that is kept
 )
 
 func operations() []operation {
@@ -142,7 +142,7 @@ func (c contender) lacks(ctx context.Context, binary string) string {
 	}
 	if c.name == fastest {
 		if out, err := exec.CommandContext(ctx, binary, "checkpoint", "--help").Output(); err != nil || !strings.Contains(string(out), "--compression") {
-			return binary + " checkpoint has no --compression"
+			return "this helix-ckpt has no --compression"
 		}
 	}
 	return ""

@@ -44,7 +44,7 @@ func look(ctx context.Context, dir string) machine {
 	return machine{
 		Cores:      runtime.NumCPU(),
 		Kernel:     ask("uname", "-r"),
-		FileSystem: ask("stat", "-f", "-c", "%T", dir),
+		FileSystem: ask("findmnt", "-n", "-o", "FSTYPE", "-T", dir),
 		Versions:   ask("dpkg-query", "-W", "-f", "${Package} ${Version}  ", "tar", "zstd", "rsync", "restic", "borgbackup", "casync", "sqlite3"),
 		LoadBefore: loadAverage(),
 	}
@@ -52,7 +52,8 @@ func look(ctx context.Context, dir string) machine {
 
 func loadAverage() string {
 	text, _ := os.ReadFile("/proc/loadavg") // only informs
-	return strings.Join(strings.Fields(string(text))[:min(3, len(strings.Fields(string(text))))], " ")
+	fields := strings.Fields(string(text))
+	return strings.Join(fields[:min(3, len(fields))], " ")
 }
 
 // save writes every sample.
