@@ -289,7 +289,7 @@ func (f File) Validate() error {
 	if !f.State.Usable() {
 		return nil
 	}
-	err := f.Content.validate()
+	err := f.validate()
 	if err == nil {
 		err = f.validateHoles()
 	}

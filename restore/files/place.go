@@ -55,9 +55,6 @@ func (p Places) find(t *Target) error {
 	if err != nil {
 		return err
 	}
-	if t.File.Kind == checkpoint.KindSymlink {
-		return errors.New("symbolic links are not restored yet")
-	}
 	if err := allow(t.Component, root, rel); err != nil {
 		return err
 	}
@@ -67,7 +64,15 @@ func (p Places) find(t *Target) error {
 	}
 	t.Path, t.Anchor = filepath.Join(dir.path, path.Base(rel)), dir.anchor
 	info, err := os.Lstat(t.Path)
-	if err == nil && info.Mode().Type() == fs.ModeSymlink {
+	if t.File.Kind == checkpoint.KindSymlink {
+		if err := p.leads(t, root, rel); err != nil {
+			return err
+		}
+		if err == nil && info.Mode().Type() == fs.ModeSymlink {
+			t.Live = &Live{Size: info.Size(), Mtime: info.ModTime()}
+			return nil
+		}
+	} else if err == nil && info.Mode().Type() == fs.ModeSymlink {
 		if t.Path, err = zed.Follow(t.Path); err != nil {
 			return err
 		}

@@ -47,7 +47,8 @@ type write struct {
 // write writes and verifies files, several at a time. The first error ends it.
 func (s *Stager) write(ctx context.Context, writes []*write) error {
 	for _, w := range writes {
-		w.sync = len(writes) <= fewFiles || !w.stage.together
+		// A link cannot be synced by itself.
+		w.sync = w.target.File.Kind != checkpoint.KindSymlink && (len(writes) <= fewFiles || !w.stage.together)
 		w.stage.unsynced = w.stage.unsynced || !w.sync
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -80,13 +81,23 @@ func (s *Stager) writeOne(ctx context.Context, w *write, buf *bufio.Writer) erro
 	s.opts.Hook.at("write %s", w.step.staged())
 	s.hooks.Unlock()
 	dir, name, file := int(w.stage.new.Fd()), path.Base(w.step.staged()), w.target.File
+	if file.Kind == checkpoint.KindSymlink {
+		return w.link(dir, name)
+	}
 	fd, err := unix.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return &fs.PathError{Op: "create", Path: filepath.Join(w.stage.dir, w.step.staged()), Err: err}
 	}
 	f := os.NewFile(uintptr(fd), filepath.Join(w.stage.dir, w.step.staged()))
 	defer f.Close()
-	head, err := fill(ctx, f, buf, s.src, file.Content)
+	var to io.Writer = f
+	if len(file.Holes) > 0 {
+		to = &sparse{f: f, holes: file.Holes}
+	}
+	head, err := fill(ctx, to, buf, s.src, file.Content)
+	if err == nil && len(file.Holes) > 0 {
+		err = f.Truncate(file.Size)
+	}
 	if err != nil {
 		return err
 	}
@@ -103,11 +114,8 @@ func (s *Stager) writeOne(ctx context.Context, w *write, buf *bufio.Writer) erro
 			return err
 		}
 	}
-	if file.MtimeNS != 0 {
-		times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(int64(file.MtimeNS))}
-		if err := unix.UtimesNanoAt(dir, name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return &fs.PathError{Op: "set times", Path: f.Name(), Err: err}
-		}
+	if err := w.setTime(dir, name); err != nil {
+		return err
 	}
 	if w.sync {
 		if err := f.Sync(); err != nil {

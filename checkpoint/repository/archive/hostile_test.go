@@ -122,7 +122,7 @@ func rawEntry(kind byte, name string, body string) []byte {
 	h[156] = kind
 	copy(h[257:], "ustar\x0000")
 	seal(h)
-	return append(append(h, body...), make([]byte, -len(body)&511)...)
+	return slices.Concat(h, []byte(body), make([]byte, -len(body)&511))
 }
 
 // seal gives a header the checksum that fits.
