@@ -41,17 +41,19 @@ func BenchmarkStat(b *testing.B) {
 
 func BenchmarkCapture(b *testing.B) {
 	for _, mode := range []string{"WAL", "DELETE"} {
-		b.Run(mode, func(b *testing.B) {
-			path := large(b, mode)
-			for b.Loop() {
-				img, err := sqlite.Capture(b.Context(), path, sqlite.Options{})
-				if err != nil {
-					b.Fatal(err)
+		for where, memory := range map[string]int64{"memory": 1 << 30, "spool": 1} {
+			b.Run(mode+"/"+where, func(b *testing.B) {
+				path := large(b, mode)
+				for b.Loop() {
+					img, err := sqlite.Capture(b.Context(), path, sqlite.Options{Memory: memory, SpoolDir: b.TempDir()})
+					if err != nil {
+						b.Fatal(err)
+					}
+					b.SetBytes(img.Size())
+					_ = img.Close()
 				}
-				b.SetBytes(img.Size())
-				_ = img.Close()
-			}
-		})
+			})
+		}
 	}
 }
 

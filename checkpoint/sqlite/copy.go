@@ -17,15 +17,15 @@ import (
 // stride is how much is read between two looks at whether it is still worth it.
 const stride = 4 << 20
 
-// copier makes attempts at one image, with one buffer for all of them.
+// copier makes attempts at one image, with one space for all of them.
 type copier struct {
-	path string
-	max  int64 // bytes that buf may take
-	want int64 // bytes that the last attempt found too few
-	buf  buffer
+	path  string
+	o     Options
+	want  int64 // bytes that the last attempt found too few
+	space space // nil at first
 }
 
-// copied describes what an attempt put into the buffer.
+// copied describes what an attempt put into the space.
 type copied struct {
 	method  Method
 	size    int64
@@ -43,7 +43,7 @@ func (c *copier) once(ctx context.Context, transaction bool) (copied, error) {
 	if err := c.reserve(before); err != nil {
 		return copied{}, err
 	}
-	// The buffer may have taken a while; the proof begins here.
+	// The space may have taken a while; the proof begins here.
 	if before, err = Stat(c.path); err != nil {
 		return copied{}, err
 	}
@@ -76,29 +76,47 @@ func (c *copier) once(ctx context.Context, transaction bool) (copied, error) {
 	}
 	got.modTime = time.Unix(0, before.main.mtime)
 	got.mode = fs.FileMode(before.main.mode) & fs.ModePerm
-	return got, checkHeader(c.buf[:got.size])
+	return got, checkHeader(c.space, got.size)
 }
 
-// reserve makes the buffer large enough for what the database seems to be.
+// reserve makes the space large enough for what the database seems to be.
 func (c *copier) reserve(f Fingerprint) error {
 	need := max(f.main.size, c.want, 1)
-	if need > c.max {
-		return fmt.Errorf("%w: %d bytes, allowed are %d", ErrTooLarge, need, c.max)
+	if need > c.o.MaxBytes {
+		return fmt.Errorf("%w: %d bytes, allowed are %d", ErrTooLarge, need, c.o.MaxBytes)
 	}
-	if need <= int64(len(c.buf)) {
+	if c.space != nil && need <= c.space.size() {
 		return nil
 	}
-	return c.buf.replace(min(need+need/16+1<<20, c.max)) // the next attempt may find a grown database
+	if err := c.free(); err != nil {
+		return err
+	}
+	// The next attempt may find a grown database.
+	space, err := newSpace(min(need+need/16+1<<20, c.o.MaxBytes), c.o)
+	if err == nil {
+		c.space = space
+	}
+	return err
 }
 
-// fits reports whether an image of size bytes fits the buffer; if not, the
-// next attempt begins with a larger one.
-func (c *copier) fits(size int64) error {
-	if size <= int64(len(c.buf)) {
+// free ends the space, if there is one.
+func (c *copier) free() error {
+	space := c.space
+	c.space = nil
+	if space == nil {
 		return nil
 	}
-	if size > c.max {
-		return fmt.Errorf("%w: %d bytes, allowed are %d", ErrTooLarge, size, c.max)
+	return space.free()
+}
+
+// fits reports whether an image of size bytes fits the space; if not, the next
+// attempt begins with a larger one.
+func (c *copier) fits(size int64) error {
+	if size <= c.space.size() {
+		return nil
+	}
+	if size > c.o.MaxBytes {
+		return fmt.Errorf("%w: %d bytes, allowed are %d", ErrTooLarge, size, c.o.MaxBytes)
 	}
 	c.want = size
 	return moved("the database grew to %d bytes", size)
@@ -123,8 +141,13 @@ func (c *copier) readStill(ctx context.Context, before Fingerprint, main *os.Fil
 		return err
 	}
 	for off := int64(0); off < before.main.size; off += stride {
-		if err := readFull(main, c.buf[off:min(off+stride, before.main.size)], off); err != nil {
+		end := min(off+stride, before.main.size)
+		n, err := c.space.fill(main, off, end)
+		if err != nil {
 			return err
+		}
+		if off+n < end {
+			return moved("it became shorter while it was read")
 		}
 		now, err := stat(main)
 		if err != nil {
@@ -190,7 +213,7 @@ func (c *copier) fromHotJournal(ctx context.Context, before Fingerprint, main *o
 	return copied{method: HotJournal, size: size}, nil
 }
 
-// applyJournal rolls the copy of the main file in the buffer back and returns
+// applyJournal rolls the copy of the main file in the space back and returns
 // the size of the database.
 func (c *copier) applyJournal(before Fingerprint) (int64, error) {
 	file, err := open(c.path + "-journal")
@@ -198,7 +221,11 @@ func (c *copier) applyJournal(before Fingerprint) (int64, error) {
 		return 0, gone(err)
 	}
 	defer file.Close()
-	j, ok, err := openJournal(file, before.journal.size, pageSize(c.buf[:before.main.size]))
+	head, err := header(c.space, before.main.size)
+	if err != nil {
+		return 0, err
+	}
+	j, ok, err := openJournal(file, before.journal.size, pageSize(head))
 	if err != nil || !ok {
 		return before.main.size, err
 	}
@@ -215,10 +242,10 @@ func (c *copier) applyJournal(before Fingerprint) (int64, error) {
 	if err := c.fits(size); err != nil {
 		return 0, err
 	}
-	if size > before.main.size {
-		clear(c.buf[before.main.size:size])
+	if err := clearSpace(c.space, before.main.size, size); err != nil {
+		return 0, err
 	}
-	return size, j.rollback(c.buf[:size:size])
+	return size, j.rollback(c.space)
 }
 
 // fromWAL copies the main file, then applies the WAL. A page that is being
@@ -253,7 +280,7 @@ func (c *copier) fromWAL(ctx context.Context, before Fingerprint, main *os.File)
 	return copied{method: WAL, size: size}, nil
 }
 
-// readMain reads all that the main file has now into the buffer.
+// readMain reads all that the main file has now into the space.
 func (c *copier) readMain(ctx context.Context, before Fingerprint, main *os.File) (int64, error) {
 	now, err := stat(main)
 	if err != nil {
@@ -266,12 +293,13 @@ func (c *copier) readMain(ctx context.Context, before Fingerprint, main *os.File
 		return 0, err
 	}
 	for off := int64(0); off < now.size; off += stride {
-		n, err := main.ReadAt(c.buf[off:min(off+stride, now.size)], off)
-		if errors.Is(err, io.EOF) { // a checkpoint shrank it to the size of a commit
-			return off + int64(n), nil
-		}
+		end := min(off+stride, now.size)
+		n, err := c.space.fill(main, off, end)
 		if err != nil {
 			return 0, err
+		}
+		if off+n < end { // a checkpoint shrank it to the size of a commit
+			return off + n, nil
 		}
 		if ctx.Err() != nil {
 			return 0, moved("the deadline passed while it was read")
@@ -281,7 +309,7 @@ func (c *copier) readMain(ctx context.Context, before Fingerprint, main *os.File
 }
 
 // applyWAL applies the log to the copy of the main file, of which read bytes
-// are in the buffer, and returns the size of the database. While a log holds no
+// are in the space, and returns the size of the database. While a log holds no
 // commit, nothing is moved from it, and the main file is the database.
 func (c *copier) applyWAL(log *os.File, read int64) (int64, error) {
 	now, err := stat(log)
@@ -296,11 +324,11 @@ func (c *copier) applyWAL(log *os.File, read int64) (int64, error) {
 	if err := c.fits(size); err != nil {
 		return 0, err
 	}
-	if size > read {
-		clear(c.buf[read:size])
+	if err := clearSpace(c.space, read, size); err != nil {
+		return 0, err
 	}
-	if err := index.apply(log, c.buf[:size:size]); err != nil {
-		return 0, moved("%w", err) // truncated while it was read
+	if err := index.apply(log, c.space); err != nil {
+		return 0, err
 	}
 	return size, nil
 }
@@ -314,15 +342,6 @@ func noWriter(main *os.File, start, length int64) error {
 	return err
 }
 
-// readFull reads all of p; a file that became shorter has moved.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	_, err := r.ReadAt(p, off)
-	if errors.Is(err, io.EOF) {
-		return moved("it became shorter while it was read")
-	}
-	return err
-}
-
 // gone makes the disappearance of a file within a proof a reason to try again.
 func gone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
@@ -331,28 +350,39 @@ func gone(err error) error {
 	return err
 }
 
+// headerSize is how much of a database's header is looked at.
+const headerSize = 100
+
+// header returns the first bytes of an image of size bytes.
+func header(image io.ReaderAt, size int64) ([]byte, error) {
+	head := make([]byte, min(size, headerSize))
+	_, err := image.ReadAt(head, 0)
+	return head, err
+}
+
 // checkHeader looks at the first bytes of an image: its side files may have
 // been of another database.
-func checkHeader(image []byte) error {
+func checkHeader(image io.ReaderAt, size int64) error {
 	const magic = "SQLite format 3\x00"
-	if len(image) == 0 {
-		return nil
+	head, err := header(image, size)
+	if err != nil || size == 0 {
+		return err
 	}
-	if !bytes.HasPrefix(image, []byte(magic)) {
+	if !bytes.HasPrefix(head, []byte(magic)) {
 		return fmt.Errorf("%w: it does not begin with %q", ErrNotDatabase, magic[:len(magic)-1])
 	}
-	if size := pageSize(image); len(image) < minPageSize || !isPageSize(size) {
-		return fmt.Errorf("%w: %d bytes in pages of %d", ErrNotDatabase, len(image), size)
+	if page := pageSize(head); size < minPageSize || !isPageSize(page) {
+		return fmt.Errorf("%w: %d bytes in pages of %d", ErrNotDatabase, size, page)
 	}
 	return nil
 }
 
 // pageSize is what a database's header says; 0 if it is too short for one.
-func pageSize(image []byte) uint32 {
-	if len(image) < 18 {
+func pageSize(head []byte) uint32 {
+	if len(head) < 18 {
 		return 0
 	}
-	size := uint32(binary.BigEndian.Uint16(image[16:]))
+	size := uint32(binary.BigEndian.Uint16(head[16:]))
 	if size == 1 { // the field has 16 bits
 		return maxPageSize
 	}

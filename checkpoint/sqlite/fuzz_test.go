@@ -71,7 +71,7 @@ func FuzzWAL(f *testing.F) {
 			t.Fatalf("ends at %d of %d", w.end, len(data))
 		}
 		if size := w.size(); size <= fuzzImage {
-			if err := w.apply(r, make([]byte, size)); err != nil {
+			if err := w.apply(r, make(memory, size)); err != nil {
 				t.Fatalf("a page of a valid frame cannot be read: %v", err)
 			}
 		}
@@ -128,14 +128,14 @@ func FuzzJournal(f *testing.F) {
 			t.Fatal(err)
 		}
 		if size := j.originalSize(); size <= fuzzImage {
-			if err := j.rollback(make([]byte, size)); err != nil {
+			if err := j.rollback(make(memory, size)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
 }
 
-// The buffer still holds the attempt before.
+// The space still holds the attempt before.
 func TestPagesThatNoFileHasAreZero(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "db")
@@ -164,10 +164,16 @@ func TestPagesThatNoFileHasAreZero(t *testing.T) {
 			return c.applyWAL(log, minPageSize)
 		},
 	} {
-		c := &copier{path: path, max: 1 << 20, buf: bytes.Repeat([]byte{0xaa}, 1<<20)}
-		size, err := apply(c)
-		if err != nil || !bytes.Equal(c.buf[:size], want) {
-			t.Errorf("%s: %d bytes, %v", name, size, err)
+		for where, space := range spaces(t, 1<<20) {
+			if _, err := space.WriteAt(bytes.Repeat([]byte{0xaa}, 1<<20), 0); err != nil {
+				t.Fatal(err)
+			}
+			c := &copier{path: path, o: Options{MaxBytes: 1 << 20}, space: space}
+			size, err := apply(c)
+			got := make([]byte, size)
+			if _, rerr := space.ReadAt(got, 0); err != nil || rerr != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s in %s: %d bytes, %v, %v", name, where, size, err, rerr)
+			}
 		}
 	}
 }

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs/readervfs"
-	"golang.org/x/sys/unix"
 )
 
 // Method says how an image came to be.
@@ -29,8 +27,7 @@ const (
 	ReadTransaction Method = "read-transaction"
 )
 
-// Image is one consistent, standalone database in memory, safe for concurrent
-// use. Its bytes are those of the pages, in place: a page that did not change
+// Image is one consistent, standalone database, safe for concurrent use. Its bytes are those of the pages, in place: a page that did not change
 // is at the same offset with the same bytes in the next image. So also the file
 // format version of a WAL database stays (bytes 18 and 19 of the header say
 // WAL): SQLite opens such a file without a WAL beside it.
@@ -40,16 +37,13 @@ type Image struct {
 	ModTime  time.Time   // of the main file when it was read
 	Mode     fs.FileMode // permission bits of the main file
 
-	mu   sync.RWMutex
-	data []byte // buf up to the size of the database; nil when closed
-	buf  buffer
+	mu    sync.RWMutex
+	size  int64 // of the database
+	space space // nil when closed
 }
 
-func newImage(buf buffer, c copied, attempts int) *Image {
-	return &Image{
-		Method: c.method, Attempts: attempts, ModTime: c.modTime, Mode: c.mode,
-		data: buf[:c.size:c.size], buf: buf,
-	}
+func newImage(space space, c copied, attempts int) *Image {
+	return &Image{Method: c.method, Attempts: attempts, ModTime: c.modTime, Mode: c.mode, size: c.size, space: space}
 }
 
 // errClosed: an image was used after Close.
@@ -59,7 +53,7 @@ var errClosed = errors.New("image is closed")
 func (i *Image) Size() int64 {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	return int64(len(i.data))
+	return i.size
 }
 
 // ReadAt reads from the database's bytes, as io.ReaderAt.
@@ -67,34 +61,37 @@ func (i *Image) ReadAt(p []byte, off int64) (int, error) {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	switch {
-	case i.buf == nil:
+	case i.space == nil:
 		return 0, errClosed
 	case off < 0:
 		return 0, fmt.Errorf("read image at %d: negative offset", off)
-	case off >= int64(len(i.data)):
+	case off >= i.size:
 		return 0, io.EOF
 	}
-	n := copy(p, i.data[off:])
-	if n < len(p) {
-		return n, io.EOF
+	want := p[:min(int64(len(p)), i.size-off)]
+	n, err := i.space.ReadAt(want, off)
+	if err == nil && n < len(p) {
+		err = io.EOF
 	}
-	return n, nil
+	return n, err
 }
 
-// Close gives the memory back. The image and connections to it fail
-// afterwards.
+// Close gives the memory, or the spool, back. The image and connections to it
+// fail afterwards.
 func (i *Image) Close() error {
-	buf := i.release()
-	return buf.free()
+	if space := i.release(); space != nil {
+		return space.free()
+	}
+	return nil
 }
 
-// release ends the image and hands its buffer over.
-func (i *Image) release() buffer {
+// release ends the image and hands its space over.
+func (i *Image) release() space {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	buf := i.buf
-	i.data, i.buf = nil, nil
-	return buf
+	space := i.space
+	i.size, i.space = 0, nil
+	return space
 }
 
 // Open returns a read-only SQL connection to the image. The caller closes it,
@@ -131,37 +128,3 @@ type sizeReaderAt struct{ *Image }
 
 // Size is Image.Size, as that interface has it.
 func (s sizeReaderAt) Size() (int64, error) { return s.Image.Size(), nil }
-
-// buffer is memory outside the garbage collector's heap. It is resident before
-// a proof begins, because page faults in the middle of a copy cost as much as
-// the copy, and goes back to the system at once: an image is needed for a
-// moment once a minute, and a heap that has once been so large stays so.
-type buffer []byte
-
-// replace makes it a buffer of size bytes; what it held is lost.
-func (b *buffer) replace(size int64) error {
-	if err := b.free(); err != nil {
-		return err
-	}
-	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		return fmt.Errorf("%d bytes of memory: %w", size, err)
-	}
-	// Advice only: with large pages, where there are any, a capture of 30 MB takes
-	// 18 ms of processor time instead of 65.
-	_ = unix.Madvise(mem, unix.MADV_HUGEPAGE)
-	for i := 0; i < len(mem); i += os.Getpagesize() {
-		mem[i] = 0
-	}
-	*b = mem
-	return nil
-}
-
-func (b *buffer) free() error {
-	mem := *b
-	*b = nil
-	if mem == nil {
-		return nil
-	}
-	return unix.Munmap(mem)
-}

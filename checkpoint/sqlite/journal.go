@@ -86,10 +86,10 @@ func openJournal(r io.ReaderAt, size int64, mainPageSize uint32) (j *journal, ok
 // originalSize returns the bytes of the database before the transaction.
 func (j *journal) originalSize() int64 { return int64(j.before) * int64(j.pageSize) }
 
-// rollback puts the pages as they were back into image, which holds
+// rollback puts the pages as they were back into image, which has room for
 // originalSize bytes: what the main file has of them, then zeros. It ends
 // where the journal is not whole: then the main file was not written yet.
-func (j *journal) rollback(image []byte) error {
+func (j *journal) rollback(image io.WriterAt) error {
 	done := map[uint32]bool{} // only the first copy of a page is the original
 	record := make([]byte, 4+j.pageSize+4)
 	marker := uint32(pendingByte/j.pageSize) + 1
@@ -117,7 +117,9 @@ func (j *journal) rollback(image []byte) error {
 			if journalChecksum(s.nonce, data) != binary.BigEndian.Uint32(record[4+j.pageSize:]) {
 				return nil
 			}
-			copy(image[int64(page-1)*int64(j.pageSize):], data)
+			if _, err := image.WriteAt(data, int64(page-1)*int64(j.pageSize)); err != nil {
+				return fmt.Errorf("page %d of the journal: %w", page, err)
+			}
 			done[page] = true
 		}
 	}

@@ -49,16 +49,27 @@ func (f files) write(t *testing.T, suffix string) string {
 	return path
 }
 
+// captured returns the bytes of an image.
+func captured(t *testing.T, path string, o sqlite.Options) ([]byte, error) {
+	t.Helper()
+	img, err := sqlite.Capture(patient(t), path, o)
+	if err != nil {
+		return nil, err
+	}
+	defer img.Close() //nolint:errcheck // nothing is kept
+	return contents(img)
+}
+
 // sameRecovery compares our image of the files with what SQLite itself makes
 // of them when it recovers, byte by byte. That may be no database any more: a
 // journal's checksum covers every 200th byte only.
 func sameRecovery(t *testing.T, f files, suffix string) error {
 	t.Helper()
-	img, err := sqlite.Capture(patient(t), f.write(t, suffix), sqlite.Options{})
-	var got []byte
-	if err == nil {
-		defer img.Close() //nolint:errcheck // memory only
-		got, err = contents(img)
+	const most = 64 << 20
+	got, err := captured(t, f.write(t, suffix), sqlite.Options{MaxBytes: most})
+	spooled, spoolErr := captured(t, f.write(t, suffix), sqlite.Options{MaxBytes: most, Memory: 1, SpoolDir: t.TempDir()})
+	if (err == nil) != (spoolErr == nil) || !bytes.Equal(got, spooled) {
+		return fmt.Errorf("in a spool: %d bytes, %w; in memory: %d bytes, %w", len(spooled), spoolErr, len(got), err)
 	}
 	switch {
 	case errors.Is(err, sqlite.ErrTooLarge):

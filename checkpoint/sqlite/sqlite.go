@@ -1,8 +1,9 @@
 // Package sqlite takes one consistent image of a SQLite database that other
 // processes are writing to, without disturbing them.
 //
-// The image is a plain, standalone database in memory: the pages of the last
-// commit, nothing else. What is read is proved, not locked:
+// The image is a plain, standalone database: the pages of the last commit,
+// nothing else. It lies in memory or, when it is large, in a file without a name
+// that vanishes with the process. What is read is proved, not locked:
 //
 //	                 before                 read             after
 //	WAL          WAL header (salts)     db, then WAL     same files, same header:
@@ -37,6 +38,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -49,14 +51,17 @@ var (
 	ErrNotAccepted = errors.New("image not accepted")
 	// ErrNotDatabase means that the file is no SQLite database.
 	ErrNotDatabase = errors.New("not a SQLite database")
-	// ErrTooLarge means that the image needs more memory than Options.MaxBytes.
-	ErrTooLarge = errors.New("database is larger than the memory allowed for it")
+	// ErrTooLarge means that the image is larger than Options.MaxBytes.
+	ErrTooLarge = errors.New("database is larger than allowed")
 )
 
 const (
-	// DefaultMaxBytes bounds an image in memory. Rows of hundreds of megabytes
-	// exist in the databases this is made for; twice that still fits a container.
-	DefaultMaxBytes = 512 << 20
+	// DefaultMaxBytes bounds an image. Rows of hundreds of megabytes exist in the
+	// databases this is made for.
+	DefaultMaxBytes = 2 << 30
+
+	// DefaultMemory bounds an image in memory: the whole program may take 80 MB.
+	DefaultMemory = 16 << 20
 
 	// DefaultPatience bounds a Capture whose context has no deadline: about 20
 	// saves of a busy writer, of which one gap is enough.
@@ -80,8 +85,14 @@ type Options struct {
 	// the WAL from being reset while the copy is made.
 	ReadTransaction bool
 
-	// MaxBytes bounds the image in memory; 0 means DefaultMaxBytes.
+	// MaxBytes bounds the image; 0 means DefaultMaxBytes.
 	MaxBytes int64
+
+	// Memory bounds the image in memory, in bytes; 0 means DefaultMemory. A larger
+	// one lies in a file without a name in SpoolDir, "" for the system's directory
+	// of temporary files. On a tmpfs that is memory again.
+	Memory   int64
+	SpoolDir string
 }
 
 // Capture reads one consistent image of the database at path. It holds all
@@ -95,31 +106,37 @@ func Capture(ctx context.Context, path string, o Options) (*Image, error) {
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = DefaultMaxBytes
 	}
+	if o.Memory <= 0 {
+		o.Memory = DefaultMemory
+	}
+	if o.SpoolDir == "" {
+		o.SpoolDir = os.TempDir()
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultPatience)
 		defer cancel()
 	}
-	c := copier{path: path, max: o.MaxBytes}
+	c := copier{path: path, o: o}
 	img, err := c.capture(ctx, o)
 	if err != nil {
-		_ = c.buf.free() // what went wrong before is the error
+		_ = c.free() // what went wrong before is the error
 		return nil, fmt.Errorf("capture %s: %w", path, err)
 	}
 	return img, nil
 }
 
-// capture repeats attempts; the buffer stays the same from one to the next.
+// capture repeats attempts; the space stays the same from one to the next.
 func (c *copier) capture(ctx context.Context, o Options) (*Image, error) {
 	resets := 0
 	for attempt := 1; ; attempt++ {
 		copied, err := c.once(ctx, o.ReadTransaction && resets >= starved)
 		if err == nil {
-			img := newImage(c.buf, copied, attempt)
+			img := newImage(c.space, copied, attempt)
 			if err = accept(ctx, o, img); err == nil {
 				return img, nil
 			}
-			c.buf = img.release()
+			c.space = img.release()
 		}
 		var again retry
 		if !errors.As(err, &again) {

@@ -122,6 +122,7 @@ func TestCaptureWALWithCommitsOnlyInTheWAL(t *testing.T) {
 			t.Errorf("page size %s: method %s", size, img.Method)
 		}
 		sameDump(t, img, path)
+		sameDump(t, capture(t, path, sqlite.Options{Memory: 1, SpoolDir: t.TempDir()}), path)
 	}
 }
 
@@ -135,6 +136,7 @@ func TestCaptureRollbackJournalDatabase(t *testing.T) {
 			t.Errorf("page size %s: method %s", size, img.Method)
 		}
 		sameDump(t, img, path)
+		sameDump(t, capture(t, path, sqlite.Options{Memory: 1, SpoolDir: t.TempDir()}), path)
 	}
 }
 

@@ -145,16 +145,20 @@ func (w *walIndex) take(pending map[uint32]int64, commit uint32, end int64) {
 	w.commit, w.end = commit, end
 }
 
-// apply puts the committed pages into image, which holds size() bytes: the
-// main file's, then zeros.
-func (w *walIndex) apply(r io.ReaderAt, image []byte) error {
+// apply puts the committed pages into image, which has room for size() bytes:
+// the main file's, then zeros. A page that cannot be read is a retry: the log
+// was truncated meanwhile.
+func (w *walIndex) apply(r io.ReaderAt, image io.WriterAt) error {
+	buf := make([]byte, w.pageSize)
 	for page, at := range w.pages {
 		if page > w.commit {
 			continue // cut off by a later commit
 		}
-		off := int64(page-1) * int64(w.pageSize)
-		if _, err := r.ReadAt(image[off:off+int64(w.pageSize)], at); err != nil {
-			return fmt.Errorf("read page %d from the WAL: %w", page, err)
+		if _, err := r.ReadAt(buf, at); err != nil {
+			return moved("read page %d from the WAL: %w", page, err)
+		}
+		if _, err := image.WriteAt(buf, int64(page-1)*int64(w.pageSize)); err != nil {
+			return fmt.Errorf("page %d of the WAL: %w", page, err)
 		}
 	}
 	return nil
