@@ -302,7 +302,11 @@ func (k *Keeper) source(ctx context.Context, desk *checkpoint.Compositor) (captu
 	if err != nil && ctx.Err() != nil {
 		return capture.Source{}, ctx.Err()
 	}
-	return capture.Source{Roots: k.site.Roots, Home: k.site.Home, Zed: places, Socket: socket, Desk: desk}, nil
+	return capture.Source{
+		Roots: k.site.Roots, Home: k.site.Home, Zed: places, Socket: socket, Desk: desk,
+		// Not the system's directory of temporary files, which may be memory.
+		SpoolDir: k.dir,
+	}, nil
 }
 
 // compositor returns the Sway that answers now: the one seen last while it does,

@@ -65,6 +65,9 @@ type Source struct {
 	Zed  zed.Places
 	// Socket is the compositor's; "" when none was found.
 	Socket sway.Socket
+	// SpoolDir is where a database that is too large for memory lies meanwhile:
+	// see sqlite.Options.
+	SpoolDir string
 	// Desk, when not nil, is the one life of the compositor whose windows are
 	// captured: those of another one are still to be restored onto it, and are
 	// carried.

@@ -193,6 +193,7 @@ func (r *run) image(ctx context.Context, path, logical string, in inspector, wal
 		// A read transaction on a WAL never makes a writer wait; threads.db is
 		// never locked.
 		ReadTransaction: wal,
+		SpoolDir:        r.src.SpoolDir,
 		Accept: func(_ context.Context, img *sqlite.Image) error {
 			conn, err := img.Open()
 			if err != nil {
@@ -205,7 +206,7 @@ func (r *run) image(ctx context.Context, path, logical string, in inspector, wal
 	if err != nil {
 		return err
 	}
-	defer img.Close() //nolint:errcheck // memory only
+	defer img.Close() //nolint:errcheck // nothing is kept
 	content, err := r.putHinted(ctx, logical, io.NewSectionReader(img, 0, img.Size()))
 	if err != nil {
 		return err
