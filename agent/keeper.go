@@ -84,7 +84,7 @@ func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, o Keepe
 	}
 	k.limits = o.Limits.on(total)
 	k.repo.Reserve(k.limits.KeepFree)
-	damaged := false
+	var damaged bool
 	if k.record, damaged, err = k.loadRecord(); err != nil {
 		return err
 	}

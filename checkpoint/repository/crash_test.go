@@ -248,8 +248,8 @@ func cutWith(t *testing.T, root string, steps []step, judge func(dir string, ack
 	t.Helper()
 	m := &model{names: map[string]*inode{}, safe: map[string]*inode{}}
 	var acknowledged []checkpoint.ID
-	// Of a prune, the commits before it are not of interest.
-	first := max(0, slices.IndexFunc(steps, func(s step) bool { return s.op == "drop" }))
+	// Of a prune or a repair, the commits before it are not of interest.
+	first := max(0, slices.IndexFunc(steps, func(s step) bool { return s.op == "drop" || s.op == "damage" }))
 	for i, s := range steps {
 		if s.op == "acknowledge" {
 			acknowledged = append(acknowledged, checkpoint.ID(s.name))

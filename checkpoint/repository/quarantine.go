@@ -166,10 +166,10 @@ func (r *Repository) repairManifest(name string) (Repaired, error) {
 	if one.Quarantine, err = r.quarantine(one.File); err != nil {
 		return one, err
 	}
-	if plain, proven := provenManifest(r, b); proven {
-		one.Rewritten, err = r.rewrite(id, plain)
-	}
-	if err == nil && !one.Rewritten {
+	if plain, proven := provenManifest(r, id, b); proven {
+		err = r.rewrite(id, plain)
+		one.Rewritten = true
+	} else {
 		err = r.disk.remove(path)
 	}
 	if err == nil {
@@ -178,33 +178,33 @@ func (r *Repository) repairManifest(name string) (Repaired, error) {
 	return one, err
 }
 
-// rewrite replaces a damaged manifest by one with that content, if it is its. The
-// directory is yet to be synced.
-func (r *Repository) rewrite(id checkpoint.ID, plain []byte) (bool, error) {
-	if m, err := checkpoint.Decode(plain); err != nil || m.ID != id {
-		return false, nil
-	}
+// rewrite replaces a damaged manifest by one with that content. The directory is
+// yet to be synced.
+func (r *Repository) rewrite(id checkpoint.ID, plain []byte) error {
 	sealed, err := seal(plain)
 	if err != nil {
-		return false, err
+		return err
 	}
 	path := filepath.Join(r.dir, manifestName(id))
 	temp := tempName(filepath.Dir(path))
 	if err := writeFile(r.disk, temp, sealed); err != nil {
-		return false, err
+		return err
 	}
-	return true, r.disk.rename(temp, path)
+	return r.disk.rename(temp, path)
 }
 
 // provenManifest returns the plain JSON of a damaged manifest where one of the
 // two digests of its seal proves it: only the seal, or a checksum, is damaged.
-func provenManifest(r *Repository, b []byte) ([]byte, bool) {
+func provenManifest(r *Repository, id checkpoint.ID, b []byte) ([]byte, bool) {
 	if len(b) < sealLen {
 		return nil, false
 	}
 	packed, sums := b[:len(b)-sealLen], b[len(b)-sealLen+skipHead:]
 	plain, err := inflate(r.decoder, packed)
 	if err != nil {
+		return nil, false
+	}
+	if m, err := checkpoint.Decode(plain); err != nil || m.ID != id {
 		return nil, false
 	}
 	for i, part := range [][]byte{plain, packed} {

@@ -49,7 +49,7 @@ func TestEveryFlippedBitIsRepaired(t *testing.T) {
 	}
 	t.Logf("%-33s %5s %5s %6s", "region", "cases", "whole", "chunks")
 	for _, reg := range regions(t, r, m) {
-		const cases = 12
+		const cases = 6
 		again, kept := 0, 0
 		for range cases {
 			dir := filepath.Join(t.TempDir(), "ses_01")

@@ -45,8 +45,8 @@ func salvage(strict *zstd.Decoder, path string, keep func(b []byte) error) (kept
 		plain, err := strict.DecodeAll(packed, buf)
 		sound := err == nil
 		if !sound {
-			// What is decoded before an error is of use too.
-			plain, _ = lenient.DecodeAll(packed, buf) //nolint:errcheck // every chunk is checked
+			// What is decoded before an error is of use too: every chunk is checked.
+			plain, _ = lenient.DecodeAll(packed, buf)
 		}
 		for _, b := range split(plain, sound, f.chunks) {
 			kept++
