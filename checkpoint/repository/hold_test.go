@@ -61,7 +61,7 @@ func stopReader(t *testing.T, dir string, id checkpoint.ID, env ...string) (fini
 		if waitErr := cmd.Wait(); waitErr != nil {
 			err = errors.Join(err, waitErr, errors.New(stderr.String()))
 		}
-		return append(first, rest...), err
+		return slices.Concat(first, rest), err
 	}
 }
 

@@ -23,9 +23,11 @@ const (
 	// part of that, in per cent, at which enough is given up.
 	tightBelow = 90
 	// growth is how many times all smaller ones a pack has at least, as with git
-	// repack --geometric: then packs are few, and a byte is written anew about
-	// once each time the repository has grown so many times.
-	growth = 2
+	// repack --geometric: then packs are few. What is not in the largest pack takes
+	// more, since it does not stand beside the versions there: at 3 that is a third
+	// of it at most. At 2 a thousand generations took 2.85 times the first, and 4
+	// bytes were written anew for each that was committed.
+	growth = 3
 	// mergeLeast is how many packs are merged at least: not every minute.
 	mergeLeast = 8
 	// mergeMost is how many are merged at once: of each a frame is kept in memory.

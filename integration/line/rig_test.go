@@ -140,8 +140,8 @@ type taken struct {
 }
 
 // checkpoint takes one. In part is fine: what that means is the caller's.
-func (r *rig) checkpoint() (taken, error) {
-	out, errOut, code := r.try("checkpoint", "-o", "json", "-q")
+func (r *rig) checkpoint(args ...string) (taken, error) {
+	out, errOut, code := r.try(append([]string{"checkpoint", "-o", "json", "-q"}, args...)...)
 	if code != 0 && code != 3 {
 		return taken{}, fmt.Errorf("checkpoint: exit %d: %s", code, errOut)
 	}

@@ -23,7 +23,7 @@ func TestCheckpointsOfALiveWriter(t *testing.T) {
 	a := r.agent("--interval=1h", "--quiet=1h")
 	var ids []string
 	for tick, end := time.NewTicker(250*time.Millisecond), time.Now().Add(*lines); time.Now().Before(end); <-tick.C {
-		c, err := r.checkpoint()
+		c, err := r.checkpoint("--pin") // retention would keep 30 of the last 5 minutes
 		if err != nil {
 			t.Fatalf("%v\n%s", err, a.log)
 		}
