@@ -91,6 +91,7 @@ func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, o Keepe
 	if err := k.load(ctx); err != nil {
 		return err
 	}
+	k.trust()
 	if k.epoch, err = session.Epoch(k.record, instance.ID, k.entry.Epoch, o.Epoch); err != nil {
 		return err
 	}
@@ -231,6 +232,7 @@ func (k *Keeper) Checkpoint(ctx context.Context, r Request) (Result, error) {
 	if !result.New {
 		result.Entry.NewBytes = 0
 	}
+	k.note()
 	err = k.pin(ctx, r, &result.Entry)
 	k.entry.Pinned = result.Entry.Pinned
 	return result, err

@@ -133,12 +133,13 @@ func loadThreads(ctx context.Context, repo *repository.Repository, l checkpoint.
 // use.
 type Capturer struct {
 	seen       map[string]database // by path
+	marks      map[mark]bool       // of what the previous checkpoint holds
 	acceptance zed.Acceptance
 }
 
 // Forget drops what the Capturer remembers: to be called when what it captured
 // was not committed, since its content may be in no repository.
-func (c *Capturer) Forget() { c.seen = nil }
+func (c *Capturer) Forget() { c.seen, c.marks = nil, nil }
 
 // Keep drops what the Capturer remembers and p does not hold: to be called
 // before the repository is pruned, which keeps p. What was captured and found to
@@ -185,7 +186,10 @@ func (c *Capturer) Capture(ctx context.Context, src Source, prev *Previous, stor
 	if prev == nil {
 		prev = &Previous{Manifest: &checkpoint.Manifest{}}
 	}
-	r := run{Capturer: c, src: src, prev: prev, store: store, now: time.Now(), out: Captured{Files: map[string][]checkpoint.File{}}}
+	r := run{
+		Capturer: c, src: src, prev: prev, store: store, now: time.Now(), fresh: map[mark]bool{},
+		out: Captured{Files: map[string][]checkpoint.File{}},
+	}
 	// The order matters: a thread or conversation that db.sqlite names must be
 	// in what is read after it.
 	if err := r.zed(ctx); err != nil {
@@ -195,6 +199,7 @@ func (c *Capturer) Capture(ctx context.Context, src Source, prev *Previous, stor
 		return r.out, err
 	}
 	r.desk(ctx)
+	c.marks = r.fresh
 	return r.out, ctx.Err()
 }
 
@@ -205,6 +210,7 @@ type run struct {
 	prev  *Previous
 	store Store
 	now   time.Time
+	fresh map[mark]bool // of what is as captured in out
 	out   Captured
 }
 

@@ -94,7 +94,8 @@ func TestOnlyWhatIsKeptIsRemembered(t *testing.T) {
 	if got := s.take(); got.puts != 0 {
 		t.Errorf("%d contents read, though all are in the latest", got.puts)
 	}
-	s.capturer.Keep(&capture.Previous{Manifest: s.prev.Manifest})
+	s.prev = &capture.Previous{Manifest: s.prev.Manifest}
+	s.capturer.Keep(s.prev)
 	if got := s.take(); got.puts != 2 {
 		t.Errorf("%d contents read, want 2", got.puts)
 	}

@@ -15,6 +15,7 @@ import (
 // which point to them: content without a pointer heals, a pointer without
 // content does not.
 func (r *run) conversations(ctx context.Context) error {
+	listed := time.Now()
 	sources, unread, err := conversations.List(ctx, r.src.Home)
 	if err != nil {
 		return err
@@ -24,9 +25,18 @@ func (r *run) conversations(ctx context.Context) error {
 		before[f.Name()] = f
 	}
 	var files []checkpoint.File
-	seen := map[string]bool{}
+	seen := make(map[string]bool, len(sources))
+	unmoved := 0
 	for _, s := range sources {
-		f, err := r.conversation(ctx, s, before)
+		mark, marked := markFile(s, listed)
+		if f, ok := before[s.Logical]; ok && marked && r.marks[mark] && isAs(f, s) {
+			r.fresh[mark] = true
+			files = append(files, f)
+			seen[s.Logical] = true
+			unmoved++
+			continue
+		}
+		f, err := r.conversation(ctx, s)
 		var fatal *storeError
 		switch {
 		case errors.As(err, &fatal) || (err != nil && ctx.Err() != nil):
@@ -35,6 +45,8 @@ func (r *run) conversations(ctx context.Context) error {
 			continue
 		case err != nil:
 			f = r.carried(checkpoint.NameConversations, s.Logical, s.Kind, err)
+		case marked && f.State == checkpoint.OK:
+			r.fresh[mark] = true
 		}
 		files = append(files, f)
 		seen[s.Logical] = true
@@ -62,20 +74,24 @@ func (r *run) conversations(ctx context.Context) error {
 		}
 		head.Error = fmt.Sprintf("%s: %v", unread[0].Logical, unread[0].Err)
 	}
-	set, err := r.fileSet(ctx, checkpoint.NameConversations, files)
-	if err != nil {
+	var set checkpoint.FileSet
+	if unmoved > 0 && unmoved == len(files) && unmoved == len(before) {
+		// Its list too is stored already.
+		set, r.out.Files[checkpoint.NameConversations] = r.prev.Manifest.Components.Conversations.FileSet, files
+	} else if set, err = r.fileSet(ctx, checkpoint.NameConversations, files); err != nil {
 		return err
 	}
 	r.out.Components.Conversations = &checkpoint.Files{Head: head, FileSet: set}
 	return nil
 }
 
-// conversation captures one file, or takes it over when it has not moved since
-// it was captured whole.
-func (r *run) conversation(ctx context.Context, s conversations.Source, before map[string]checkpoint.File) (checkpoint.File, error) {
-	if f, ok := before[s.Logical]; ok && r.unmoved(f, s) {
-		return f, nil
-	}
+// isAs reports whether f was captured whole from a file that looked like s.
+func isAs(f checkpoint.File, s conversations.Source) bool {
+	return f.State == checkpoint.OK && f.Size == s.Size && int64(f.MtimeNS) == s.ModTime.UnixNano() && fs.FileMode(f.Mode) == s.Mode
+}
+
+// conversation captures one file.
+func (r *run) conversation(ctx context.Context, s conversations.Source) (checkpoint.File, error) {
 	content, err := conversations.Open(s)
 	if err != nil {
 		return checkpoint.File{}, err
@@ -90,20 +106,4 @@ func (r *run) conversation(ctx context.Context, s conversations.Source, before m
 	}
 	f.Content, err = r.put(ctx, content)
 	return f, err
-}
-
-// youth is how old a file's time must be when the file is read to tell a later
-// rewrite of the same size: file systems with coarse times keep even seconds.
-const youth = 2 * time.Second
-
-// unmoved reports whether the file listed as s is what was captured whole as f.
-func (r *run) unmoved(f checkpoint.File, s conversations.Source) bool {
-	if f.State != checkpoint.OK || f.Size != s.Size || int64(f.MtimeNS) != s.ModTime.UnixNano() || fs.FileMode(f.Mode) != s.Mode {
-		return false
-	}
-	if s.Kind == checkpoint.KindJSONL { // what is only appended to grows when it changes
-		return true
-	}
-	at := r.prev.Manifest.Components.Head(checkpoint.NameConversations).AsOf
-	return at != nil && at.Sub(s.ModTime) >= youth
 }

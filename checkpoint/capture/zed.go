@@ -25,7 +25,13 @@ type database struct {
 	file        checkpoint.File
 	workspace   zed.WorkspaceFacts  // of db.sqlite
 	threads     []checkpoint.Thread // of threads.db
+	// same: it is as in the checkpoint before, and what that one says of it is all
+	// that is known.
+	same bool
 }
+
+// asBefore reports whether what is said of it is what was said before.
+func (db *database) asBefore() bool { return db.same || db.file.State != checkpoint.OK }
 
 // errGone is why Zed's databases are carried when none is left: an editor does
 // not delete them, so something else has, and the last good ones must survive.
@@ -79,7 +85,7 @@ func (r *run) zedFacts(ctx context.Context, z *checkpoint.Zed, workspace, thread
 	}
 	switch {
 	case threads == nil:
-	case threads.file.State != checkpoint.OK:
+	case threads.asBefore():
 		z.Threads, r.out.Threads = before.Threads, r.prev.Threads
 	case len(threads.threads) > 0:
 		list, err := r.putThreads(ctx, threads.threads)
@@ -90,7 +96,7 @@ func (r *run) zedFacts(ctx context.Context, z *checkpoint.Zed, workspace, thread
 	}
 	switch {
 	case workspace == nil:
-	case workspace.file.State != checkpoint.OK:
+	case workspace.asBefore():
 		z.Pointer, z.Windows, z.Migrations = before.Pointer, before.Windows, before.Migrations
 		// Which threads a carried db.sqlite names is not known any more; of those
 		// that dangled, some may have come.
@@ -120,6 +126,9 @@ func (r *run) putThreads(ctx context.Context, threads []checkpoint.Thread) (chec
 // databases captures both databases; one that does not exist is nil. When
 // neither does, what there is of them is carried.
 func (r *run) databases(ctx context.Context, places zed.Places) (workspace, threads *database, err error) {
+	if workspace, threads, ok := r.unmovedDatabases(places); ok {
+		return workspace, threads, nil
+	}
 	if path := places.WorkspaceDB(); path != "" {
 		workspace, err = r.database(ctx, path, workspaceFacts{r.src.Roots, &r.acceptance}, true)
 		if err != nil {
@@ -131,6 +140,36 @@ func (r *run) databases(ctx context.Context, places zed.Places) (workspace, thre
 		workspace, threads = r.gone(places.WorkspaceDB()), r.gone(places.ThreadsDB())
 	}
 	return workspace, threads, err
+}
+
+// unmovedDatabases returns both databases as they are in the checkpoint before,
+// when neither has moved. When one has, what is known of the other may be more
+// than a checkpoint says: which threads db.sqlite names.
+func (r *run) unmovedDatabases(places zed.Places) (workspace, threads *database, ok bool) {
+	if workspace, ok = r.unmovedDatabase(places.WorkspaceDB()); !ok {
+		return nil, nil, false
+	}
+	threads, ok = r.unmovedDatabase(places.ThreadsDB())
+	return workspace, threads, ok && (workspace != nil || threads != nil)
+}
+
+// unmovedDatabase returns nil for a database that is not there, and was not.
+func (r *run) unmovedDatabase(path string) (*database, bool) {
+	logical := checkpoint.Logical(r.src.Roots, path)
+	at := slices.IndexFunc(r.prev.Files[checkpoint.NameZed], func(f checkpoint.File) bool { return f.Name() == logical })
+	now, err := sqlite.Stat(path)
+	if path == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil, at < 0
+	}
+	if err != nil || at < 0 || r.prev.Files[checkpoint.NameZed][at].State != checkpoint.OK {
+		return nil, false
+	}
+	mark, ok := markDatabase(logical, now)
+	if !ok || !r.marks[mark] {
+		return nil, false
+	}
+	r.fresh[mark] = true
+	return &database{fingerprint: now, file: r.prev.Files[checkpoint.NameZed][at], same: true}, true
 }
 
 // gone carries the database at path, which has been deleted, if it was there
@@ -163,7 +202,11 @@ func (r *run) database(ctx context.Context, path string, in inspector, wal bool)
 		size = info.Size()
 	}
 	before, statErr := sqlite.Stat(path)
+	mark, marked := markDatabase(logical, before)
 	if known, ok := r.seen[path]; ok && statErr == nil && known.fingerprint == before {
+		if marked {
+			r.fresh[mark] = true
+		}
 		return &known, nil
 	}
 	db := database{fingerprint: before}
@@ -182,6 +225,9 @@ func (r *run) database(ctx context.Context, path string, in inspector, wal bool)
 		r.seen = map[string]database{}
 	}
 	r.seen[path] = db
+	if statErr == nil && marked {
+		r.fresh[mark] = true
+	}
 	return &db, nil
 }
 

@@ -77,10 +77,13 @@ type Source struct {
 	// UTF-8.
 	Path, Logical string
 	Kind          checkpoint.Kind
-	// Size, Mode and ModTime are as listed; Open knows better.
+	// What follows is as listed; Open knows better.
 	Size    int64
 	Mode    fs.FileMode
 	ModTime time.Time
+	// Changed is when the inode changed last: no program can set it.
+	Changed       time.Time
+	Device, Inode uint64
 
 	base, rel string // the store's directory, and the path below it
 }
@@ -196,10 +199,14 @@ func (l *lister) walk(ctx context.Context, root *os.Root, rel string, depth int)
 				l.fail(rel, fmt.Errorf("more than %d files", MaxFiles))
 				return
 			}
-			l.sources = append(l.sources, Source{
+			s := Source{
 				Agent: l.store.agent, Path: filepath.Join(l.base, name), Logical: l.logical(name), Kind: kind,
 				Size: info.Size(), Mode: info.Mode().Perm(), ModTime: info.ModTime(), base: l.base, rel: name,
-			})
+			}
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				s.Changed, s.Device, s.Inode = time.Unix(st.Ctim.Unix()), st.Dev, st.Ino
+			}
+			l.sources = append(l.sources, s)
 		}
 	}
 }
@@ -218,7 +225,7 @@ func readDir(root *os.Root, rel string) ([]fs.DirEntry, error) {
 // takes reports whether a file at rel is taken, and as what.
 func (s store) takes(rel string) (checkpoint.Kind, bool) {
 	for _, p := range s.take {
-		if match(strings.Split(p.pattern, "/"), strings.Split(rel, "/"), false) {
+		if match(p.pattern, rel, false) {
 			return p.kind, true
 		}
 	}
@@ -227,22 +234,25 @@ func (s store) takes(rel string) (checkpoint.Kind, bool) {
 
 // enters reports whether anything below the directory rel may be taken.
 func (s store) enters(rel string) bool {
-	return slices.ContainsFunc(s.take, func(p place) bool {
-		return match(strings.Split(p.pattern, "/"), strings.Split(rel, "/"), true)
-	})
+	return slices.ContainsFunc(s.take, func(p place) bool { return match(p.pattern, rel, true) })
 }
 
-// match matches names with pattern, component by component; with prefix, names
-// may also be a directory on the way.
-func match(pattern, names []string, prefix bool) bool {
-	switch {
-	case len(names) == 0:
-		return prefix && len(pattern) > 0 || len(pattern) == 0
-	case len(pattern) == 0 || names[0] == "" || names[0][0] == '.':
+// match matches the path rel with pattern, component by component; with prefix,
+// rel may also be a directory on the way.
+func match(pattern, rel string, prefix bool) bool {
+	first, others, longer := strings.Cut(pattern, "/")
+	name, rest, more := strings.Cut(rel, "/")
+	if name == "" || name[0] == '.' {
 		return false
-	case pattern[0] == "**":
-		return match(pattern[1:], names, prefix) || match(pattern, names[1:], prefix)
 	}
-	ok, _ := path.Match(pattern[0], names[0]) // the patterns above are well formed
-	return ok && match(pattern[1:], names[1:], prefix)
+	if first == "**" { // never last
+		return match(others, rel, prefix) || more && match(pattern, rest, prefix) || !more && prefix
+	}
+	if ok, _ := path.Match(first, name); !ok { // the patterns above are well formed
+		return false
+	}
+	if more && longer {
+		return match(others, rest, prefix)
+	}
+	return !more && longer == prefix
 }

@@ -35,6 +35,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/klauspost/compress/zstd"
@@ -60,6 +61,9 @@ type Repository struct {
 	cache   *cache
 	hints   *hints
 	decoder *zstd.Decoder
+	// notes holds digests of what the files of notes hold.
+	notes   map[string]checkpoint.Hash
+	notesMu sync.Mutex
 	// writing holds one token while a transaction is open. Its holder owns
 	// prepared: that the directories are there, durably.
 	writing  chan struct{}
@@ -84,7 +88,7 @@ func open(dir string, d disk) (*Repository, error) {
 	}
 	return &Repository{
 		dir: abs, disk: d, decoder: decoder, cache: newCache(cacheBytes), hints: newHints(abs),
-		index: newIndex(filepath.Join(abs, dirPacks)), writing: make(chan struct{}, 1),
+		index: newIndex(filepath.Join(abs, dirPacks)), writing: make(chan struct{}, 1), notes: map[string]checkpoint.Hash{},
 	}, nil
 }
 

@@ -38,6 +38,17 @@ type Fingerprint struct {
 	youngest int64
 }
 
+// Settled reports whether whatever is written after f was taken gives another
+// fingerprint, also to another process. It is false when something was written
+// just before.
+func (f Fingerprint) Settled() bool { return f.youngest == 0 }
+
+// Settled reports whether a file with that modification time, looked at now,
+// gets another one by the next write.
+func Settled(mtime, now time.Time) bool {
+	return file{ino: 1, mtime: mtime.UnixNano()}.settled(now.UnixNano())
+}
+
 // file is what stat says of one file; the zero value is a file that is absent.
 type file struct {
 	dev, ino     uint64

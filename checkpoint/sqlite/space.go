@@ -66,6 +66,7 @@ func (m memory) size() int64 { return int64(len(m)) }
 
 func (m memory) free() error { return unix.Munmap(m) }
 
+// ReadAt is part of space.
 func (m memory) ReadAt(p []byte, off int64) (int, error) {
 	n := copy(p, m[min(off, m.size()):])
 	if n < len(p) {
@@ -74,6 +75,7 @@ func (m memory) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// WriteAt is part of space.
 func (m memory) WriteAt(p []byte, off int64) (int, error) {
 	n := copy(m[min(off, m.size()):], p)
 	if n < len(p) {
@@ -154,6 +156,7 @@ func (s *spool) failed(err error) error {
 	return fmt.Errorf("spool of %d bytes in %s: %w", s.size(), s.dir, err)
 }
 
+// ReadAt is part of space.
 func (s *spool) ReadAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) && off < s.size() {
@@ -192,6 +195,7 @@ func (s *spool) read(p []byte, off int64) error {
 	return nil
 }
 
+// WriteAt is part of space.
 func (s *spool) WriteAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {

@@ -113,8 +113,13 @@ func TestSpoolThatForgetsIsNoticed(t *testing.T) {
 			off, n int64
 			bad    bool
 		}{
-			{0, b * block, false}, {b * block, block, true}, {b*block + 9, 1, true},
-			{0, s.size(), true}, {(b + 1) * block, 10, false}, {b*block - 1, 1, false}, {b*block - 1, 2, true},
+			{0, b * block, false},
+			{b * block, block, true},
+			{b*block + 9, 1, true},
+			{0, s.size(), true},
+			{(b + 1) * block, 10, false},
+			{b*block - 1, 1, false},
+			{b*block - 1, 2, true},
 		} {
 			_, err := s.ReadAt(make([]byte, read.n), read.off)
 			if read.bad != errors.Is(err, errSpool) {

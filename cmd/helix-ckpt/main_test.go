@@ -100,13 +100,17 @@ func newSession(env *testscript.Env) error {
 // nobody owns nothing else on Debian.
 const nobody = 65534
 
-// becomeUser gives a process of root's to nobody, and $WORK with it.
+// becomeUser gives a process of root's to nobody, and $WORK with it. What is
+// nobody's already stays as it is, its change time too.
 func becomeUser() {
 	if os.Getuid() != 0 {
 		return
 	}
 	err := filepath.WalkDir(os.Getenv("WORK"), func(path string, _ fs.DirEntry, _ error) error {
-		os.Lchown(path, nobody, nobody) //nolint:errcheck // it may have gone meanwhile
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil && (st.Uid != nobody || st.Gid != nobody) {
+			os.Lchown(path, nobody, nobody) //nolint:errcheck // it may have gone meanwhile
+		}
 		return nil
 	})
 	for _, step := range []func() error{
