@@ -116,6 +116,9 @@ func (c *cacheFile) save(d disk, fresh [][]byte, live int64, all iter.Seq[[]byte
 }
 
 func (c *cacheFile) append(d disk, b []byte) error {
+	if err := ownDir(filepath.Dir(c.path)); err != nil {
+		return err
+	}
 	f, err := d.append(c.path)
 	if err != nil {
 		return err
@@ -130,6 +133,9 @@ func (c *cacheFile) append(d disk, b []byte) error {
 func (c *cacheFile) rewrite(d disk, all iter.Seq[[]byte]) error {
 	dir := filepath.Dir(c.path)
 	if err := d.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := ownDir(dir); err != nil {
 		return err
 	}
 	if err := sweep(d, dir); err != nil {
