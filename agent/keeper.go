@@ -245,18 +245,6 @@ func (k *Keeper) latestIsSound(ctx context.Context) bool {
 	return err == nil && sum == k.entry.ManifestSHA256
 }
 
-// begin begins a transaction. Where too little is free, it prunes first.
-func (k *Keeper) begin(ctx context.Context, wanted []checkpoint.ID) (*repository.Tx, error) {
-	tx, err := k.repo.Begin(ctx)
-	if !errors.Is(err, checkpoint.ErrNoSpace) {
-		return tx, err
-	}
-	if _, pruneErr := k.Prune(ctx, false, wanted...); pruneErr != nil {
-		return nil, errors.Join(err, pruneErr)
-	}
-	return k.repo.Begin(ctx)
-}
-
 func (k *Keeper) pin(ctx context.Context, r Request, e *checkpoint.Entry) error {
 	if !r.Pin || e.Pinned {
 		return nil

@@ -1,5 +1,13 @@
 package agent
 
+import (
+	"context"
+	"errors"
+
+	"github.com/helixml/helix-ckpt/checkpoint"
+	"github.com/helixml/helix-ckpt/checkpoint/repository"
+)
+
 // Limits bound what the checkpoints of a session take, in bytes. 0 is no limit, and
 // below 0 it depends on the size of the disk.
 type Limits struct {
@@ -26,4 +34,16 @@ func (l Limits) on(total int64) Limits {
 		l.KeepFree = min(total/20, 256<<20)
 	}
 	return l
+}
+
+// begin begins a transaction. Where too little is free, it prunes first.
+func (k *Keeper) begin(ctx context.Context, wanted []checkpoint.ID) (*repository.Tx, error) {
+	tx, err := k.repo.Begin(ctx)
+	if !errors.Is(err, checkpoint.ErrNoSpace) {
+		return tx, err
+	}
+	if _, pruneErr := k.Prune(ctx, false, wanted...); pruneErr != nil {
+		return nil, errors.Join(err, pruneErr)
+	}
+	return k.repo.Begin(ctx)
 }
