@@ -110,3 +110,48 @@ func BenchmarkList(b *testing.B) {
 		must(b, err)
 	}
 }
+
+// benchGenerations is how many checkpoints, each with a pack of its own, the
+// benchmarks of a large repository have.
+const benchGenerations = 1000
+
+func generations(b *testing.B) *Repository {
+	b.Helper()
+	r := openQuick(b)
+	for i := range uint64(benchGenerations) {
+		saveHinted(b, r, i+1, noise(i, 20*smallChunk))
+	}
+	return r
+}
+
+// BenchmarkListWarm lists with an index, in a process of its own each time.
+func BenchmarkListWarm(b *testing.B) {
+	r := generations(b)
+	for b.Loop() {
+		entries, _, err := reopen(b, r).List(b.Context())
+		must(b, err)
+		if len(entries) != benchGenerations {
+			b.Fatalf("%d entries", len(entries))
+		}
+	}
+}
+
+// BenchmarkOpenWarm reads where every chunk is, with an index.
+func BenchmarkOpenWarm(b *testing.B) {
+	r := generations(b)
+	for b.Loop() {
+		must(b, reopen(b, r).index.scan(b.Context()))
+	}
+}
+
+// BenchmarkNothingNew is a transaction of the agent that finds nothing new.
+func BenchmarkNothingNew(b *testing.B) {
+	r := generations(b)
+	for b.Loop() {
+		tx := begin(b, r)
+		if c := putHinted(b, tx, noise(benchGenerations-1, 20*smallChunk)); c.Size == 0 || tx.NewBytes() > 0 {
+			b.Fatal("something is new")
+		}
+		tx.Abort()
+	}
+}

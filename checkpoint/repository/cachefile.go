@@ -89,35 +89,30 @@ func appendRecord(b, payload []byte) []byte {
 
 // save adds fresh records. It writes the whole file anew from all, whose
 // payloads take live bytes, where the old one is not what is known of it, or
-// would be mostly what is no longer true. What fails costs time later on.
-func (c *cacheFile) save(d disk, fresh [][]byte, live int64, all iter.Seq[[]byte]) {
-	var b []byte
-	for _, payload := range fresh {
-		b = appendRecord(b, payload)
-	}
+// is mostly what is no longer true. What fails costs time later on.
+func (c *cacheFile) save(d disk, fresh iter.Seq[[]byte], live int64, all iter.Seq[[]byte]) {
 	if err := ownDir(filepath.Dir(c.path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.size = 0
 		return
 	}
 	info, err := os.Lstat(c.path)
-	if err == nil && c.size > 0 && info.Size() == c.size && c.size+int64(len(b)) <= 2*live+cacheSlack {
-		if len(b) == 0 {
-			return
-		}
-		err = c.append(d, b)
-	} else if live <= maxCacheFile {
-		err = c.rewrite(d, all)
-	} else {
+	switch {
+	case live > maxCacheFile:
 		err = errTooLong
+	case err == nil && c.size > 0 && info.Size() == c.size && c.size <= 2*live+cacheSlack:
+		err = c.append(d, fresh)
+	default:
+		err = c.rewrite(d, all)
 	}
 	if err != nil {
 		c.size = 0
 	}
 }
 
-func (c *cacheFile) append(d disk, b []byte) error {
-	if err := ownDir(filepath.Dir(c.path)); err != nil {
-		return err
+func (c *cacheFile) append(d disk, fresh iter.Seq[[]byte]) error {
+	var b []byte
+	for payload := range fresh {
+		b = appendRecord(b, payload)
 	}
 	f, err := d.append(c.path)
 	if err != nil {

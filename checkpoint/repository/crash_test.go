@@ -170,12 +170,21 @@ func (m *model) do(s step) {
 }
 
 // survivors returns what may be found after a cut now: nothing that is loose,
-// all of it, each change of a name alone, and all but each.
+// all of it, each change of a name alone, and all but each. What is in index/,
+// which nothing relies upon, comes or goes together.
 func (m *model) survivors() []map[string]*inode {
-	pick := func(keep func(i int) bool) map[string]*inode {
+	group := make([]int, len(m.loose))
+	groups := 1
+	for i, c := range m.loose {
+		if filepath.Base(c.name) != dirIndex && filepath.Base(filepath.Dir(c.name)) != dirIndex {
+			group[i] = groups
+			groups++
+		}
+	}
+	pick := func(keep func(group int) bool) map[string]*inode {
 		names := maps.Clone(m.safe)
 		for i, c := range m.loose {
-			if keep(i) {
+			if keep(group[i]) {
 				apply(names, c)
 			}
 		}
@@ -185,8 +194,8 @@ func (m *model) survivors() []map[string]*inode {
 		pick(func(int) bool { return false }),
 		pick(func(int) bool { return true }),
 	}
-	for k := range m.loose {
-		list = append(list, pick(func(i int) bool { return i == k }), pick(func(i int) bool { return i != k }))
+	for k := range groups {
+		list = append(list, pick(func(g int) bool { return g == k }), pick(func(g int) bool { return g != k }))
 	}
 	return list
 }

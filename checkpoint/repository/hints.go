@@ -236,7 +236,7 @@ func (h *hints) save(d disk) {
 	if len(fresh) == 0 {
 		return
 	}
-	h.file.save(d, fresh, live, func(yield func([]byte) bool) {
+	h.file.save(d, slices.Values(fresh), live, func(yield func([]byte) bool) {
 		if !yield(h.key) {
 			return
 		}

@@ -3,10 +3,13 @@ package repository
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,18 +25,17 @@ type place struct {
 }
 
 // index knows where every chunk is. It is made of the tables of all packs and
-// holds nothing that they do not say.
+// holds nothing that they do not say. What was read of them is kept in index/, so
+// that the next process need not open every pack.
 type index struct {
 	dir string
 
 	mu     sync.RWMutex
 	loaded bool
-	// packs holds the packs that were read, by file name; those whose table
-	// could not be read have an error.
-	packs  map[string]error
-	places map[checkpoint.Hash]place
-	// more holds further places of chunks that stand in several packs.
-	more map[checkpoint.Hash][]place
+	// packs holds the packs that were read, by file name.
+	packs  map[string]known
+	places places
+	file   cacheFile
 
 	proofs sync.Mutex
 	// proven says of packs, by path, whether they were found to be whole.
@@ -44,27 +46,56 @@ type index struct {
 	doubts uint64
 }
 
+// known is what the index knows of a pack.
+type known struct {
+	// err says why its table could not be read.
+	err error
+	// first and last are where its entries start and end in places.
+	first, last int
+	// size is that of its record in the cache, in bytes; saved is set when it has
+	// one.
+	size  int64
+	saved bool
+}
+
+const (
+	tablesMagic = "helix.ckpt/index-packs/v1\n"
+	// tableRecord is what stands before a pack's table in a record: the pack's
+	// name and the length of its file.
+	tableRecord = len(checkpoint.Hash{}) + 8
+)
+
+// newIndex returns the index of the packs of the repository in dir.
 func newIndex(dir string) *index {
-	return &index{dir: dir, proven: map[string]bool{}, seen: map[string]seen{}}
+	return &index{
+		dir: filepath.Join(dir, dirPacks), proven: map[string]bool{}, seen: map[string]seen{}, places: newPlaces(),
+		file: cacheFile{path: filepath.Join(dir, dirIndex, "packs"), magic: tablesMagic},
+	}
 }
 
 // find returns where a chunk lies, as far as is known.
 func (x *index) find(id checkpoint.Hash) (place, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	p, ok := x.places[id]
-	return p, ok
+	n := x.places.first(id)
+	if n == 0 {
+		return place{}, false
+	}
+	p, _ := x.places.at(n)
+	return p, true
 }
 
 // all returns every place of a chunk that is known.
 func (x *index) all(id checkpoint.Hash) []place {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	p, ok := x.places[id]
-	if !ok {
-		return nil
+	var all []place
+	for n := x.places.first(id); n != 0; {
+		var p place
+		p, n = x.places.at(n)
+		all = append(all, p)
 	}
-	return append([]place{p}, x.more[id]...)
+	return all
 }
 
 // whole reports whether a pack is what it was when it was written: its name is
@@ -134,15 +165,15 @@ func (x *index) look(ctx context.Context) (complete bool, err error) {
 		}
 	}
 	if !x.loaded || x.gone(there) {
-		x.packs, x.places = map[string]error{}, map[checkpoint.Hash]place{}
-		x.more = map[checkpoint.Hash][]place{}
+		x.packs, x.places = map[string]known{}, newPlaces()
+		x.recall(there)
 	}
 	x.loaded = false // until every pack is read
 	for name := range there {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		if _, known := x.packs[name]; known {
+		if _, ok := x.packs[name]; ok {
 			continue
 		}
 		frames, err := readTable(filepath.Join(x.dir, name))
@@ -164,21 +195,94 @@ func (x *index) gone(there map[string]bool) bool {
 	return false
 }
 
+// recall enters the packs that are there and in the cache. A pack of that name
+// and length that has other bytes now is found out by whoever reads it. x.mu is
+// held.
+func (x *index) recall(there map[string]bool) {
+	x.file.load(func(payload []byte) {
+		if len(payload) < tableRecord {
+			return
+		}
+		name := filepath.Base(packName(checkpoint.Hash(payload)))
+		if _, ok := x.packs[name]; ok || !there[name] {
+			return
+		}
+		path := filepath.Join(x.dir, name)
+		size := binary.LittleEndian.Uint64(payload[idLen:])
+		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || uint64(info.Size()) != size {
+			return
+		}
+		table := payload[tableRecord:]
+		frames, err := decodeTable(&pack{path: path}, table, int64(size)-int64(skipHead+len(table)+trailerLen))
+		if err != nil {
+			return
+		}
+		x.add(name, frames, nil)
+		k := x.packs[name]
+		k.saved = true
+		x.packs[name] = k
+	})
+}
+
+// save writes the tables to the cache that it does not have yet. The caller
+// holds the session's lock.
+func (x *index) save(d disk) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.loaded {
+		return
+	}
+	var live int64
+	var fresh, all []string
+	for name, k := range x.packs {
+		if k.err != nil {
+			continue
+		}
+		live += k.size
+		all = append(all, name)
+		if !k.saved {
+			fresh = append(fresh, name)
+			k.saved = true
+			x.packs[name] = k
+		}
+	}
+	if len(fresh) > 0 {
+		x.file.save(d, x.records(fresh), live, x.records(all))
+	}
+}
+
+// records gives the cache's records of packs. x.mu is held.
+func (x *index) records(names []string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for _, name := range names {
+			k := x.packs[name]
+			frames := x.places.table(k.first, k.last)
+			table, end := encodeTable(frames), int64(headerLen)
+			if n := len(frames); n > 0 {
+				end = frames[n-1].offset + int64(frames[n-1].packed)
+			}
+			sum, _ := parsePackName(name)
+			b := binary.LittleEndian.AppendUint64(sum[:], uint64(end+int64(skipHead+len(table)+trailerLen)))
+			if !yield(append(b, table...)) {
+				return
+			}
+		}
+	}
+}
+
 // add enters a pack. x.mu is held.
 func (x *index) add(name string, frames []*frame, err error) {
-	x.packs[name] = err
+	chunks := 0
 	for _, f := range frames {
-		offset := uint32(0)
-		for _, c := range f.chunks {
-			if _, known := x.places[c.id]; !known {
-				x.places[c.id] = place{f, offset, c.size}
-			} else {
-				x.more[c.id] = append(x.more[c.id], place{f, offset, c.size})
-			}
-			offset += c.size
-		}
-		f.chunks = nil // the table is not needed any more
+		chunks += len(f.chunks)
 	}
+	k := known{err: err, first: len(x.places.entries), size: int64(tableRecord + tableHead + len(frames)*frameEntry + chunks*chunkEntry)}
+	x.places.grow(chunks)
+	for _, f := range frames {
+		x.places.add(f)
+	}
+	k.last = len(x.places.entries)
+	x.packs[name] = k
 }
 
 // insert enters a pack that was just committed.
@@ -189,7 +293,8 @@ func (x *index) insert(name string, frames []*frame) {
 	x.proofs.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.loaded {
+	// One that was there already, damaged perhaps, has the same table.
+	if k, ok := x.packs[name]; x.loaded && (!ok || k.err != nil) {
 		x.add(name, frames, nil)
 	}
 }
@@ -199,9 +304,9 @@ func (x *index) unreadable() error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	var errs []error
-	for name, err := range x.packs {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", filepath.Join(dirPacks, name), err))
+	for name, k := range x.packs {
+		if k.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", filepath.Join(dirPacks, name), k.err))
 		}
 	}
 	return errors.Join(errs...)
@@ -246,4 +351,10 @@ func readTable(path string) ([]*frame, error) {
 		return nil, damaged("the table does not match its sha256")
 	}
 	return decodeTable(&pack{path: path}, table, t.offset)
+}
+
+// readable reports whether the table of a pack can be read.
+func readable(path string) bool {
+	_, err := readTable(path)
+	return err == nil
 }

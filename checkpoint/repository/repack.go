@@ -75,6 +75,9 @@ func (x *index) usage(live marks) ([]usage, error) {
 		if err != nil {
 			return nil, err
 		}
+		if u.live == 0 && !readable(path) {
+			continue // what is in it is known from the index only
+		}
 		u.size = info.Size()
 		all = append(all, *u)
 	}
@@ -94,14 +97,7 @@ func (p place) stored() int64 {
 func (x *index) each(visit func(checkpoint.Hash, place)) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for id, p := range x.places {
-		visit(id, p)
-	}
-	for id, more := range x.more {
-		for _, p := range more {
-			visit(id, p)
-		}
-	}
+	x.places.each(visit)
 }
 
 // rewritten returns which packs, sorted by what is needed of them, are written

@@ -32,7 +32,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -60,6 +59,7 @@ type Repository struct {
 	index   *index
 	cache   *cache
 	hints   *hints
+	entries *entries
 	decoder *zstd.Decoder
 	// notes holds digests of what the files of notes hold.
 	notes   map[string]checkpoint.Hash
@@ -87,8 +87,8 @@ func open(dir string, d disk) (*Repository, error) {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	return &Repository{
-		dir: abs, disk: d, decoder: decoder, cache: newCache(cacheBytes), hints: newHints(abs),
-		index: newIndex(filepath.Join(abs, dirPacks)), writing: make(chan struct{}, 1), notes: map[string]checkpoint.Hash{},
+		dir: abs, disk: d, decoder: decoder, cache: newCache(cacheBytes), hints: newHints(abs), entries: newEntries(abs),
+		index: newIndex(abs), writing: make(chan struct{}, 1), notes: map[string]checkpoint.Hash{},
 	}, nil
 }
 
@@ -122,37 +122,6 @@ func (d Damage) String() string {
 		}
 	}
 	return strings.Join(where, " ") + ": " + d.Err.Error()
-}
-
-// List returns what there is, newest first. A manifest that cannot be read is
-// reported as Damage and does not hide the others.
-func (r *Repository) List(ctx context.Context) ([]checkpoint.Entry, []Damage, error) {
-	ids, err := r.ids()
-	if err != nil {
-		return nil, nil, err
-	}
-	var entries []checkpoint.Entry
-	var damage []Damage
-	for _, id := range ids {
-		if err := ctx.Err(); err != nil {
-			return nil, nil, err
-		}
-		m, sum, err := r.Load(ctx, id)
-		if errors.Is(err, checkpoint.ErrNotFound) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			damage = append(damage, Damage{File: manifestName(id), Checkpoint: id, Err: err})
-			continue
-		}
-		e := m.Entry(sum)
-		if e.Pinned, err = r.Pinned(id); err != nil {
-			return nil, nil, err
-		}
-		entries = append(entries, e)
-	}
-	checkpoint.SortEntries(entries)
-	return entries, damage, nil
 }
 
 // ids returns the ids of all manifests, oldest first by name. A name that is
@@ -214,15 +183,6 @@ func (r *Repository) load(id checkpoint.ID) (*checkpoint.Manifest, []byte, error
 		return nil, nil, fmt.Errorf("checkpoint %s: %w: its manifest is that of %s", id, checkpoint.ErrDamaged, m.ID)
 	}
 	return m, plain, nil
-}
-
-// Pinned reports whether a checkpoint is pinned.
-func (r *Repository) Pinned(id checkpoint.ID) (bool, error) {
-	_, err := os.Lstat(filepath.Join(r.dir, dirPins, string(id)))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("look for the pin of %s: %w", id, err)
-	}
-	return err == nil, nil
 }
 
 // Pin keeps a checkpoint from being deleted by retention until it is unpinned.

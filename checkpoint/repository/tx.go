@@ -286,7 +286,10 @@ func (t *Tx) commit(ctx context.Context, m *checkpoint.Manifest, plain []byte, g
 	if err != nil {
 		return checkpoint.Hash{}, fmt.Errorf("commit checkpoint %s: %w", m.ID, err)
 	}
-	t.r.hints.save(t.r.disk)
+	if now, err := stampOf(filepath.Join(t.r.dir, manifestName(m.ID))); err == nil {
+		t.r.entries.put(m.ID, listed{Stamp: now, Entry: m.Entry(sum)})
+	}
+	t.r.saveIndex()
 	return sum, nil
 }
 
