@@ -81,10 +81,27 @@ func (c *cacheFile) load(each func(payload []byte)) {
 	c.size = size
 }
 
-func appendRecord(b, payload []byte) []byte {
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
-	sum := checkpoint.Sum(payload)
-	return append(append(b, payload...), sum[:]...)
+// writeRecords writes the magic, if any, and records to a new file or behind an
+// old one, and returns how many bytes that were.
+func writeRecords(f file, magic string, records iter.Seq[[]byte]) (int64, error) {
+	w := bufio.NewWriterSize(f, 64<<10)
+	size := int64(len(magic))
+	_, err := w.WriteString(magic)
+	for payload := range records {
+		var length [4]byte
+		binary.LittleEndian.PutUint32(length[:], uint32(len(payload)))
+		sum := checkpoint.Sum(payload)
+		for _, b := range [][]byte{length[:], payload, sum[:]} {
+			if err == nil {
+				_, err = w.Write(b)
+			}
+			size += int64(len(b))
+		}
+		if err != nil {
+			break
+		}
+	}
+	return size, errors.Join(err, w.Flush(), f.Close())
 }
 
 // save adds fresh records. It writes the whole file anew from all, whose
@@ -110,18 +127,12 @@ func (c *cacheFile) save(d disk, fresh iter.Seq[[]byte], live int64, all iter.Se
 }
 
 func (c *cacheFile) append(d disk, fresh iter.Seq[[]byte]) error {
-	var b []byte
-	for payload := range fresh {
-		b = appendRecord(b, payload)
-	}
 	f, err := d.append(c.path)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Close()); err == nil {
-		c.size += int64(len(b))
-	}
+	size, err := writeRecords(f, "", fresh)
+	c.size += size
 	return err
 }
 
@@ -141,22 +152,13 @@ func (c *cacheFile) rewrite(d disk, all iter.Seq[[]byte]) error {
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(f, 64<<10)
-	size, err := w.WriteString(c.magic)
-	var record []byte
-	for payload := range all {
-		record = appendRecord(record[:0], payload)
-		if _, err = w.Write(record); err != nil {
-			break
-		}
-		size += len(record)
-	}
-	if err = errors.Join(err, w.Flush(), f.Close()); err == nil {
+	size, err := writeRecords(f, c.magic, all)
+	if err == nil {
 		err = d.rename(temp, c.path)
 	}
 	if err != nil {
 		return errors.Join(err, d.remove(temp))
 	}
-	c.size = int64(size)
+	c.size = size
 	return nil
 }

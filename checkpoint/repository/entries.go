@@ -152,7 +152,10 @@ func (e *entries) load() {
 func (e *entries) put(id checkpoint.ID, l listed) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.known[id] = l
+	e.load()
+	if e.known[id].Stamp != l.Stamp {
+		e.known[id] = l
+	}
 }
 
 // keep drops what is known of checkpoints that are gone.

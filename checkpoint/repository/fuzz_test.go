@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -191,12 +189,7 @@ func FuzzHints(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		dir := t.TempDir()
 		h := newHints(dir)
-		must(t, os.Mkdir(filepath.Dir(h.file.path), 0o700))
-		b := []byte(hintsMagic)
-		for _, payload := range [][]byte{key, first, second} {
-			b = appendRecord(b, payload)
-		}
-		must(t, os.WriteFile(h.file.path, b, 0o600))
+		h.file.save(quick{}, nil, 0, slices.Values([][]byte{key, first, second}))
 		h.table("x")
 		if n := h.total(); n > maxHints || len(h.tables) > maxHintKeys {
 			t.Fatalf("%d hints of %d keys", n, len(h.tables))

@@ -114,12 +114,13 @@ func needed(t *testing.T, r *Repository) int64 {
 	p := pruner{r: r, dry: true}
 	live, err := p.mark(t.Context())
 	must(t, err)
-	total := int64(0)
-	for id, at := range r.index.places {
-		if live.holds(chunk{id: id}) {
+	total, seen := int64(0), map[checkpoint.Hash]bool{}
+	r.index.places.each(func(id checkpoint.Hash, at place) {
+		if live.holds(chunk{id: id}) && !seen[id] {
+			seen[id] = true
 			total += int64(at.size)
 		}
-	}
+	})
 	return total
 }
 
