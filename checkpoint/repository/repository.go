@@ -185,6 +185,12 @@ func (r *Repository) load(id checkpoint.ID) (*checkpoint.Manifest, []byte, error
 	return m, plain, nil
 }
 
+// Pinned reports whether a checkpoint is pinned.
+func (r *Repository) Pinned(id checkpoint.ID) (bool, error) {
+	pins, err := r.pins()
+	return pins[string(id)], err
+}
+
 // Pin keeps a checkpoint from being deleted by retention until it is unpinned.
 // The caller holds the session's lock.
 func (r *Repository) Pin(ctx context.Context, id checkpoint.ID) error {
