@@ -108,10 +108,6 @@ func writeRecords(f file, magic string, records iter.Seq[[]byte]) (int64, error)
 // payloads take live bytes, where the old one is not what is known of it, or
 // is mostly what is no longer true. What fails costs time later on.
 func (c *cacheFile) save(d disk, fresh iter.Seq[[]byte], live int64, all iter.Seq[[]byte]) {
-	if err := ownDir(filepath.Dir(c.path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.size = 0
-		return
-	}
 	info, err := os.Lstat(c.path)
 	switch {
 	case live > maxCacheFile:
@@ -127,6 +123,9 @@ func (c *cacheFile) save(d disk, fresh iter.Seq[[]byte], live int64, all iter.Se
 }
 
 func (c *cacheFile) append(d disk, fresh iter.Seq[[]byte]) error {
+	if err := ownDir(filepath.Dir(c.path)); err != nil {
+		return err
+	}
 	f, err := d.append(c.path)
 	if err != nil {
 		return err
