@@ -51,7 +51,7 @@ func (s *session) startAgent(f *fate) (*agent, error) {
 		}
 		if err == nil && r.code == 0 && json.Unmarshal([]byte(r.stdout), &status) == nil && status.State == "running" && status.PID == a.cmd.Process.Pid {
 			// Its first look and its prune are over when it answers.
-			if _, err = s.do("checkpoint", "-q"); err != nil {
+			if err = s.do("checkpoint", "-q"); err != nil {
 				err = errors.Join(err, a.kill())
 			}
 			runs.Store(true)

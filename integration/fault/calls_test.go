@@ -127,7 +127,7 @@ func newScenes(t *testing.T) map[string]*scene {
 	// An import beside what came the same way before.
 	imports := &scene{session: empty(t), args: []string{"import", "-o", "json", "-f", "sent"}}
 	for _, id := range template.order[len(template.order)-2:] {
-		_, err := template.do("export", id, "-f", imports.path("sent"))
+		err := template.do("export", id, "-f", imports.path("sent"))
 		must(t, err)
 		if imports.files = template.acked[id]; len(imports.acked) == 0 {
 			_, err := imports.act(nil)

@@ -53,17 +53,17 @@ func newFlipped(t *testing.T) (*session, []region) {
 	t.Helper()
 	s, err := newTemplate(temp(t), 4)
 	must(t, err)
-	_, err = s.do("pin", s.order[0])
+	err = s.do("pin", s.order[0])
 	must(t, err)
 	back := *s
 	back.homeDir = temp(t)
-	_, err = back.do("restore", s.order[1], "-q")
+	err = back.do("restore", s.order[1], "-q")
 	must(t, err)
 	a, err := s.startAgent(nil)
 	must(t, err)
 	must(t, a.cmd.Process.Signal(syscall.SIGTERM))
 	must(t, a.wait())
-	_, err = s.do("export", "-f", s.path("archive"))
+	err = s.do("export", "-f", s.path("archive"))
 	must(t, err)
 	var all []region
 	must(t, filepath.WalkDir(s.root, func(path string, e fs.DirEntry, err error) error {

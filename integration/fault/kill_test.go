@@ -165,7 +165,7 @@ func (k *killer) export(e *fate, f *findings) (result, error) {
 		f.add(readErr)
 	}
 	if readErr == nil {
-		if _, err := k.do("export", id, "-q", "-f", "again"); err != nil {
+		if err := k.do("export", id, "-q", "-f", "again"); err != nil {
 			return r, err
 		}
 		want, err := os.ReadFile(k.path("again"))
@@ -182,7 +182,7 @@ func (k *killer) export(e *fate, f *findings) (result, error) {
 // imports takes a new checkpoint in elsewhere.
 func (k *killer) imports(e *fate, f *findings) (result, error) {
 	id := k.order[len(k.order)-1]
-	if _, err := k.do("export", id, "-q", "-f", "sent"); err != nil {
+	if err := k.do("export", id, "-q", "-f", "sent"); err != nil {
 		return result{}, err
 	}
 	r, err := k.other.run(e, "import", "-f", k.path("sent"), "-o", "json", "-q")
@@ -193,7 +193,7 @@ func (k *killer) imports(e *fate, f *findings) (result, error) {
 		k.other.ack(got, k.acked[id])
 	}
 	k.other.examine(f)
-	_, err = k.other.do("import", "-f", k.path("sent"), "-q") // and again, left alone
+	err = k.other.do("import", "-f", k.path("sent"), "-q") // and again, left alone
 	k.other.ack(id, k.acked[id])
 	k.other.examine(f)
 	return r, err
@@ -208,7 +208,7 @@ func (k *killer) restore(e *fate, f *findings) (result, error) {
 	if err := errors.Join(os.RemoveAll(back.homeDir), os.Mkdir(back.homeDir, 0o700)); err != nil {
 		return result{}, err
 	}
-	if _, err := back.do("restore", before, "-q"); err != nil {
+	if err := back.do("restore", before, "-q"); err != nil {
 		return result{}, err
 	}
 	id := k.any()
@@ -222,7 +222,7 @@ func (k *killer) restore(e *fate, f *findings) (result, error) {
 		}
 	}
 	if r.code == -1 {
-		if _, err := back.do("restore", id, "-q"); err != nil {
+		if err := back.do("restore", id, "-q"); err != nil {
 			f.add(err)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 // workspace with the repository, and what was acknowledged.
 type session struct {
 	root, homeDir string
+	program       string // the built one, or a variant of it
 	// repo is the directory of the repositories; the session's own is below it.
 	repo string
 	rnd  *rand.Rand
@@ -39,7 +40,7 @@ type session struct {
 
 func newSession(root string, stream uint64) (*session, error) {
 	s := &session{
-		root: root, homeDir: filepath.Join(root, "home"), repo: filepath.Join(root, "ws/.helix"), rnd: draw(stream),
+		root: root, program: program, homeDir: filepath.Join(root, "home"), repo: filepath.Join(root, "ws/.helix"), rnd: draw(stream),
 		acked: map[string]map[string]string{}, pinned: map[string]bool{}, judge: newJudge(),
 	}
 	for _, dir := range []string{"home", "ws", "run"} {
@@ -270,7 +271,7 @@ func done(r result, err error) error {
 
 // command is the program in the session.
 func (s *session) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(s.program, args...)
 	cmd.Dir = s.root
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.homeDir, "WORKSPACE_DIR=" + s.path("ws"), "XDG_RUNTIME_DIR=" + s.path("run"), "HELIX_CKPT_DIR=" + s.repo}
 	// Disks are small here, and are to be filled: see TestLimits for what is kept free.
@@ -319,10 +320,7 @@ func (f *fate) start(cmd *exec.Cmd) (wait func() error, err error) {
 }
 
 // do runs the program, which must succeed.
-func (s *session) do(args ...string) (string, error) {
-	r, err := s.run(nil, args...)
-	return r.stdout, done(r, err)
-}
+func (s *session) do(args ...string) error { return done(s.run(nil, args...)) }
 
 // acknowledged returns the id that checkpoint or import printed: "" when it did
 // not get so far. A line that was cut off is no acknowledgement.
@@ -390,7 +388,7 @@ func (s *session) examine(f *findings) stored {
 			f.add(err)
 		}
 	}
-	if _, err := s.do("verify", "--all", "-q"); err != nil {
+	if err := s.do("verify", "--all", "-q"); err != nil {
 		f.unreadable = append(f.unreadable, err)
 	}
 	return there
@@ -407,7 +405,12 @@ func (s *session) goesOn(f *findings) {
 		f.add(fmt.Errorf("it does not go on: %w", err))
 		return
 	}
-	r, err := s.run(nil, "list", "-o", "json", "-q")
+	s.listed(id, f)
+}
+
+// listed looks that id is the latest checkpoint.
+func (s *session) listed(id string, f *findings) {
+	r, err := s.run(nil, "list", "-o", "json", "-q") // 5 where another one is damaged
 	var entries []struct{ ID string }
 	if err == nil {
 		err = json.Unmarshal([]byte(r.stdout), &entries)
@@ -420,12 +423,17 @@ func (s *session) goesOn(f *findings) {
 
 // drops is what the program says that a prune would delete.
 func (s *session) drops() ([]string, error) {
-	out, err := s.do("prune", "--dry-run", "-o", "json", "-q")
-	if err != nil {
+	r, err := s.run(nil, "prune", "--dry-run", "-o", "json", "-q")
+	if err := done(r, err); err != nil {
 		return nil, err
 	}
+	return r.deleted()
+}
+
+// deleted is what a prune printed.
+func (r result) deleted() ([]string, error) {
 	var p struct{ Deleted []string }
-	return p.Deleted, json.Unmarshal([]byte(out), &p)
+	return p.Deleted, json.Unmarshal([]byte(r.stdout), &p)
 }
 
 // take changes the session and takes a checkpoint of it, which may be killed.

@@ -8,8 +8,12 @@ import (
 
 // summary is what a run found, by kind. It is printed and written as JSON.
 type summary struct {
-	Seed  uint64            `json:"seed"`
-	Kinds map[string]*tally `json:"kinds"`
+	Seed uint64 `json:"seed"`
+	// Sums over the kinds.
+	Cases      int               `json:"cases"`
+	Lost       int               `json:"lost"`
+	Unreadable int               `json:"unreadable"`
+	Kinds      map[string]*tally `json:"kinds"`
 
 	mu sync.Mutex
 }
@@ -44,6 +48,7 @@ func (s *summary) count(kind, by string, f findings) {
 	defer s.mu.Unlock()
 	k := s.kind(kind)
 	k.Cases++
+	s.Cases++
 	k.By[by]++
 	if f.ok() {
 		k.Exact++
@@ -51,8 +56,10 @@ func (s *summary) count(kind, by string, f findings) {
 		k.Failed++
 	}
 	k.Lost += len(f.lost)
+	s.Lost += len(f.lost)
 	if len(f.unreadable) > 0 {
 		k.Unreadable++
+		s.Unreadable++
 	}
 }
 

@@ -36,7 +36,7 @@ type verdict struct {
 	skip  bool       // it says 0, and nothing is done
 	short bool       // a write writes the half
 	kill  bool       // the program is killed before anything is done
-	poke  []byte     // with skip: is put where the last argument points
+	poke  []byte     // with skip: is put where the call wants its answer
 }
 
 // trapped are the calls that are held, and whether the first argument is the
@@ -64,7 +64,6 @@ var trapped = map[int32]struct {
 // trap decides on the calls of one process.
 type trap struct {
 	decide func(call) verdict
-	cmd    *exec.Cmd
 	told   *os.File // where calls are told
 	self   int      // the thread that the filter was set on to be inherited
 	pid    *os.File // the process
@@ -75,7 +74,7 @@ type trap struct {
 // trapStart starts cmd with its calls decided by decide, which is never called
 // twice at the same time. The returned function waits for the end.
 func trapStart(cmd *exec.Cmd, decide func(call) verdict) (wait func() error, err error) {
-	t := &trap{decide: decide, cmd: cmd, done: make(chan error, 1)}
+	t := &trap{decide: decide, done: make(chan error, 1)}
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -210,13 +209,17 @@ func (t *trap) answer(n notification) response {
 	v := t.decide(c)
 	switch {
 	case v.kill:
-		unix.Kill(t.cmd.Process.Pid, unix.SIGKILL) //nolint:errcheck // it may have ended
+		unix.Kill(c.pid, unix.SIGKILL) //nolint:errcheck // it may have ended
 		return response{id: n.id, err: -int32(unix.EIO)}
 	case v.errno != 0:
 		return response{id: n.id, err: -int32(v.errno)}
 	case v.skip:
 		if len(v.poke) > 0 {
-			poke(c.pid, uintptr(c.args[2]), v.poke)
+			to := c.args[2]
+			if c.name == "clock" {
+				to = c.args[1]
+			}
+			poke(c.pid, uintptr(to), v.poke)
 		}
 		return response{id: n.id}
 	case v.short && c.size > 1:
@@ -302,7 +305,7 @@ func poke(pid int, address uintptr, b []byte) {
 // program's own descriptor, and returns what the call then says.
 func (t *trap) half(c call) int64 {
 	if t.pid == nil {
-		fd, err := unix.PidfdOpen(t.cmd.Process.Pid, 0)
+		fd, err := unix.PidfdOpen(leader(c.pid), 0)
 		if err != nil {
 			return 0
 		}
@@ -321,4 +324,16 @@ func (t *trap) half(c call) int64 {
 	}
 	n, _ := f.Write(b)
 	return int64(n)
+}
+
+// leader is the process that a thread belongs to. What started it may not know yet.
+func leader(thread int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	if err != nil {
+		return thread
+	}
+	_, line, _ := bytes.Cut(b, []byte("\nTgid:"))
+	pid := thread
+	fmt.Sscan(string(line), &pid) //nolint:errcheck // the first word is a number
+	return pid
 }
