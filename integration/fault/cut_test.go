@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +26,7 @@ func newDisk(t *testing.T) *disk {
 	must(t, os.Truncate(d.image, 96<<20))
 	must(t, tool("mkfs.ext4", "-q", d.image))
 	must(t, d.mount())
-	t.Cleanup(func() { must(t, unix.Unmount(d.dir, 0)) })
+	t.Cleanup(func() { must(t, unmount(d.dir)) })
 	return d
 }
 
@@ -58,10 +59,24 @@ func (d *disk) cut() error {
 // powerUp is the machine coming back: the journal is replayed, and nothing is
 // known any more of what was in memory.
 func (d *disk) powerUp() error {
-	if err := unix.Unmount(d.dir, 0); err != nil {
-		return fmt.Errorf("unmount: %w", err)
+	if err := unmount(d.dir); err != nil {
+		return err
 	}
 	return d.mount()
+}
+
+// unmount waits for those that only just let go: a child of another test has all
+// open files for a moment, between fork and exec.
+func unmount(dir string) error {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // it gives no event
+		err := unix.Unmount(dir, 0)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return fmt.Errorf("unmount %s: %w", dir, err)
+		}
+	}
 }
 
 // changes reports whether a call changes files, or the order in which changes are

@@ -91,7 +91,7 @@ func TestLimitsOfAnAgent(t *testing.T) {
 	status := func(want string, is func(agentStatus) bool) {
 		t.Helper()
 		for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // it gives no event
-			out, err := s.do("status", "-o", "json", "-q")
+			out, err := s.ask("status", "-o", "json", "-q")
 			var now agentStatus
 			if err == nil && json.Unmarshal([]byte(out), &now) == nil && is(now) {
 				return
@@ -135,10 +135,10 @@ func TestLimitsOfSize(t *testing.T) {
 	most := size / 4 * 3
 	args := []string{"prune", "-o", "json", "-q", fmt.Sprintf("--max-size=%d", most)}
 	var dry, done struct{ Deleted []string }
-	out, err := s.do(append(args, "--dry-run")...)
+	out, err := s.ask(append(args, "--dry-run")...)
 	must(t, err)
 	must(t, json.Unmarshal([]byte(out), &dry))
-	out, err = s.do(args...)
+	out, err = s.ask(args...)
 	must(t, err)
 	must(t, json.Unmarshal([]byte(out), &done))
 	s.forget(done.Deleted...)
@@ -181,9 +181,8 @@ func (s *session) forgetDropped() error {
 }
 
 func (s *session) pin(id string) error {
-	_, err := s.do("pin", id)
 	s.pinned[id] = true
-	return err
+	return s.do("pin", id)
 }
 
 // noise is hexadecimal digits that compress to half.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -63,7 +64,7 @@ func ram(options string) func(*testing.T) string {
 		t.Helper()
 		dir := temp(t)
 		must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, options))
-		t.Cleanup(func() { must(t, unix.Unmount(dir, 0)) })
+		t.Cleanup(func() { must(t, unmount(dir)) })
 		return dir
 	}
 }
@@ -127,8 +128,8 @@ func abort(dir string) error { return tool("mount", "-o", "remount,abort", dir) 
 
 func repair(dir string) error {
 	image := filepath.Join(filepath.Dir(dir), "image")
-	if err := unix.Unmount(dir, 0); err != nil {
-		return fmt.Errorf("unmount: %w", err)
+	if err := unmount(dir); err != nil {
+		return err
 	}
 	return tool("mount", "-o", "loop", image, dir)
 }
@@ -143,15 +144,12 @@ func suffer(t *testing.T, name, way string, scenes map[string]*scene, last int, 
 	must(t, tool("cp", "-a", s.repo, disk))
 	must(t, tool("sync", "-f", disk))
 	s.repo = filepath.Join(disk, ".helix")
-	n, begun := 0, false
-	begin := func() {
-		begun = true
-		f.add(short.begin(disk))
-	}
+	begin := sync.OnceValue(func() error { return short.begin(disk) })
+	n := 0
 	at := &fate{calls: func(now call) verdict {
-		if !begun && now.below(s.repo) && now.changes() {
+		if now.below(s.repo) && now.changes() {
 			if n++; n == last {
-				begin()
+				begin() //nolint:errcheck // it says it again below
 			}
 		}
 		return verdict{}
@@ -167,7 +165,7 @@ func suffer(t *testing.T, name, way string, scenes map[string]*scene, last int, 
 		at = nil // what asks it is left alone
 	}
 	if last == 0 {
-		begin()
+		f.add(begin())
 	}
 	before := s.total
 	r, err := s.act(at)
@@ -178,9 +176,7 @@ func suffer(t *testing.T, name, way string, scenes map[string]*scene, last int, 
 	if last == 0 && r.code == 0 && way == "commit" {
 		f.add(errors.New("nothing failed"))
 	}
-	if !begun {
-		begin() // it came to its end before
-	}
+	f.add(begin()) // it may have come to its end before
 	s.examine(f)
 	if a != nil && name == "read-only" {
 		must(t, a.kill())
