@@ -30,9 +30,7 @@ func TestTheClockGoesBack(t *testing.T) {
 	err = s.do("prune", "-q")
 	must(t, err)
 	pinned := s.order[0]
-	err = s.do("pin", pinned)
-	must(t, err)
-	s.pinned[pinned] = true
+	must(t, s.pin(pinned))
 	for n, back := range []time.Duration{0, time.Hour, 30 * 24 * time.Hour, 2 * time.Minute, 0, 10 * 365 * 24 * time.Hour, time.Duration(s.rnd.Int64N(int64(48 * time.Hour)))} {
 		now := &fate{calls: func(c call) verdict {
 			if c.name != "clock" {
