@@ -42,7 +42,7 @@ type index struct {
 	proven map[string]bool
 	// seen says what they were like then, and doubts how often one has changed
 	// since.
-	seen   map[string]seen
+	seen   map[string]stamp
 	doubts uint64
 }
 
@@ -68,7 +68,7 @@ const (
 // newIndex returns the index of the packs of the repository in dir.
 func newIndex(dir string) *index {
 	return &index{
-		dir: filepath.Join(dir, dirPacks), proven: map[string]bool{}, seen: map[string]seen{}, places: newPlaces(),
+		dir: filepath.Join(dir, dirPacks), proven: map[string]bool{}, seen: map[string]stamp{}, places: newPlaces(),
 		file: cacheFile{path: filepath.Join(dir, dirIndex, "packs"), magic: tablesMagic},
 	}
 }
@@ -107,7 +107,7 @@ func (x *index) whole(p *pack) bool {
 	if sound, known := x.proven[p.path]; known {
 		return sound
 	}
-	x.seen[p.path] = seenOf(p.path)
+	x.seen[p.path] = seen(p.path)
 	want, _ := parsePackName(filepath.Base(p.path))
 	sound := sumFile(p.path) == want
 	x.proven[p.path] = sound
@@ -289,7 +289,7 @@ func (x *index) add(name string, frames []*frame, err error) {
 func (x *index) insert(name string, frames []*frame) {
 	path := filepath.Join(x.dir, name)
 	x.proofs.Lock()
-	x.proven[path], x.seen[path] = true, seenOf(path)
+	x.proven[path], x.seen[path] = true, seen(path)
 	x.proofs.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -1,24 +1,15 @@
 package repository
 
-import "os"
-
 // A pack that was found whole, or was written by this process, is relied upon
 // without being read again. That a file has changed since, its size and time tell
 // at the cost of a stat; what a disk does in silence only a Verify finds. Either
 // way the pack is doubted from then on: it is read in full before anything in it
 // counts as stored, and a chunk of a damaged one is stored again.
 
-// seen is what can be seen of a pack without reading it.
-type seen struct {
-	size, mtimeNS int64
-}
-
-func seenOf(path string) seen {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return seen{} // never that of a pack
-	}
-	return seen{info.Size(), info.ModTime().UnixNano()}
+// seen returns the stamp of a pack; of none, one that no pack has.
+func seen(path string) stamp {
+	s, _ := stampOf(path) // zero with an error
+	return s
 }
 
 // doubt drops what is known of packs that have changed, or gone, since it was found
@@ -27,7 +18,7 @@ func (x *index) doubt() {
 	x.proofs.Lock()
 	defer x.proofs.Unlock()
 	for path, was := range x.seen {
-		if seenOf(path) != was {
+		if seen(path) != was {
 			delete(x.proven, path)
 			delete(x.seen, path)
 			x.doubts++
@@ -41,7 +32,7 @@ func (x *index) distrust(path string) {
 	x.proofs.Lock()
 	defer x.proofs.Unlock()
 	x.proven[path] = false
-	x.seen[path] = seenOf(path)
+	x.seen[path] = seen(path)
 	x.doubts++
 }
 
