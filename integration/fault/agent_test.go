@@ -21,11 +21,9 @@ type agent struct {
 
 // startAgent starts an agent and returns when it runs; only then its fate begins.
 func (s *session) startAgent(f *fate) (*agent, error) {
-	gone, err := s.drops()
-	if err != nil {
+	if err := s.forgetDropped(); err != nil {
 		return nil, err
 	}
-	s.forget(gone...)
 	a := &agent{cmd: s.command("run", "--interval=10h", "--quiet=10h")}
 	a.cmd.Stderr = &a.log
 	var runs atomic.Bool

@@ -24,11 +24,8 @@ func TestTheClockGoesBack(t *testing.T) {
 	s := start(t, 600)
 	s.program = withoutVDSO(t)
 	var f findings
-	gone, err := s.drops()
-	must(t, err)
-	s.forget(gone...)
-	err = s.do("prune", "-q")
-	must(t, err)
+	must(t, s.forgetDropped())
+	must(t, s.do("prune", "-q"))
 	pinned := s.order[0]
 	must(t, s.pin(pinned))
 	for n, back := range []time.Duration{0, time.Hour, 30 * 24 * time.Hour, 2 * time.Minute, 0, 10 * 365 * 24 * time.Hour, time.Duration(s.rnd.Int64N(int64(48 * time.Hour)))} {
