@@ -187,7 +187,7 @@ func (c *Capturer) Capture(ctx context.Context, src Source, prev *Previous, stor
 		prev = &Previous{Manifest: &checkpoint.Manifest{}}
 	}
 	r := run{
-		Capturer: c, src: src, prev: prev, store: store, now: time.Now(), fresh: map[mark]bool{},
+		Capturer: c, src: src, prev: prev, store: store, now: time.Now(), fresh: make(map[mark]bool, len(c.marks)),
 		out: Captured{Files: map[string][]checkpoint.File{}},
 	}
 	// The order matters: a thread or conversation that db.sqlite names must be

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +146,31 @@ func TestAFailingStoreEndsTheCapture(t *testing.T) {
 	}
 	s.store = nil
 	s.wantChange(s.take(), capture.None)
+}
+
+// A database that is too large for memory and has no room on the disk is carried
+// with the reason; the others are captured.
+func TestWithoutRoomForTheSpoolADatabaseIsCarried(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.take()
+	first := s.prev
+	s.sqlite(threadsDB, "CREATE TABLE large(b); INSERT INTO large VALUES (zeroblob(20 << 20)); UPDATE threads SET summary = 'new'")
+	s.sqlite(workspaceDB, "UPDATE kv_store SET value = value || 'x' WHERE key <> 'session_id'")
+	s.spool = filepath.Join(s.home, "none")
+	got := s.take()
+	f := got.file(t, checkpoint.NameZed, threadsDB)
+	s.wantCarried(f, first, checkpoint.NameZed)
+	if !strings.Contains(f.Error, "spool of ") || !strings.Contains(f.Error, s.spool) {
+		t.Errorf("it says %q", f.Error)
+	}
+	s.wantFile(got.file(t, checkpoint.NameZed, workspaceDB), checkpoint.OK)
+	s.spool = s.home
+	got = s.take()
+	s.wantFile(got.file(t, checkpoint.NameZed, threadsDB), checkpoint.OK)
+	if n := sqlite3(t, s.stored(got.file(t, checkpoint.NameZed, threadsDB)), "SELECT length(b) FROM large"); n != "20971520" {
+		t.Errorf("%s bytes came back", n)
+	}
 }
 
 func TestACancelledCaptureSaysSo(t *testing.T) {

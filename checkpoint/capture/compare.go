@@ -54,22 +54,27 @@ func compareFiles(before, now []checkpoint.File) Change {
 	if len(before) != len(now) {
 		return New
 	}
-	old := make(map[string]checkpoint.File, len(before))
-	for _, f := range before {
-		old[f.Name()] = f
-	}
+	old := byName(before)
 	change := None
-	for _, f := range now {
-		o, ok := old[f.Name()]
-		if !ok || !sameFile(o, f) {
+	for i := range now {
+		o, ok := old[now[i].Name()]
+		if !ok || !sameFile(o, &now[i]) {
 			return New
 		}
-		change = max(change, compareStates(o.State, f.State))
+		change = max(change, compareStates(o.State, now[i].State))
 	}
 	return change
 }
 
-func sameFile(a, b checkpoint.File) bool {
+func byName(files []checkpoint.File) map[string]*checkpoint.File {
+	m := make(map[string]*checkpoint.File, len(files))
+	for i := range files {
+		m[files[i].Name()] = &files[i]
+	}
+	return m
+}
+
+func sameFile(a, b *checkpoint.File) bool {
 	return a.Kind == b.Kind && a.Equal(b.Content) && a.Mode == b.Mode && a.Target() == b.Target() &&
 		(a.Kind == checkpoint.KindSQLite || a.MtimeNS == b.MtimeNS)
 }

@@ -20,23 +20,22 @@ func (r *run) conversations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := map[string]checkpoint.File{}
-	for _, f := range r.prev.Files[checkpoint.NameConversations] {
-		before[f.Name()] = f
-	}
-	var files []checkpoint.File
+	before := byName(r.prev.Files[checkpoint.NameConversations])
+	files := make([]checkpoint.File, 0, len(sources))
 	seen := make(map[string]bool, len(sources))
 	unmoved := 0
+	var opener conversations.Opener
+	defer opener.Close()
 	for _, s := range sources {
 		mark, marked := markFile(s, listed)
 		if f, ok := before[s.Logical]; ok && marked && r.marks[mark] && isAs(f, s) {
 			r.fresh[mark] = true
-			files = append(files, f)
+			files = append(files, *f)
 			seen[s.Logical] = true
 			unmoved++
 			continue
 		}
-		f, err := r.conversation(ctx, s)
+		f, err := r.conversation(ctx, &opener, s)
 		var fatal *storeError
 		switch {
 		case errors.As(err, &fatal) || (err != nil && ctx.Err() != nil):
@@ -55,7 +54,7 @@ func (r *run) conversations(ctx context.Context) error {
 	for name, f := range before {
 		for _, u := range unread {
 			if !seen[name] && f.State.Usable() && u.Covers(name) {
-				files = append(files, r.carry(checkpoint.NameConversations, f, u.Err))
+				files = append(files, r.carry(checkpoint.NameConversations, *f, u.Err))
 				seen[name] = true
 			}
 		}
@@ -86,13 +85,13 @@ func (r *run) conversations(ctx context.Context) error {
 }
 
 // isAs reports whether f was captured whole from a file that looked like s.
-func isAs(f checkpoint.File, s conversations.Source) bool {
+func isAs(f *checkpoint.File, s conversations.Source) bool {
 	return f.State == checkpoint.OK && f.Size == s.Size && int64(f.MtimeNS) == s.ModTime.UnixNano() && fs.FileMode(f.Mode) == s.Mode
 }
 
 // conversation captures one file.
-func (r *run) conversation(ctx context.Context, s conversations.Source) (checkpoint.File, error) {
-	content, err := conversations.Open(s)
+func (r *run) conversation(ctx context.Context, o *conversations.Opener, s conversations.Source) (checkpoint.File, error) {
+	content, err := o.Open(s)
 	if err != nil {
 		return checkpoint.File{}, err
 	}

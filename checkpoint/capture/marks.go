@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -49,7 +50,7 @@ func (c *Capturer) Marks() []byte {
 	for m := range c.marks {
 		sorted = append(sorted, m)
 	}
-	slices.SortFunc(sorted, func(a, b mark) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(sorted, func(a, b mark) int { return bytes.Compare(a[:], b[:]) })
 	b := make([]byte, 0, len(sorted)*len(mark{}))
 	for _, m := range sorted {
 		b = append(b, m[:]...)

@@ -51,6 +51,7 @@ type site struct {
 	prev     *capture.Previous // the latest checkpoint
 	socket   sway.Socket
 	desk     *checkpoint.Compositor
+	spool    string                            // directory; "" is the system's
 	store    func(capture.Store) capture.Store // what a test puts in between
 }
 
@@ -155,7 +156,7 @@ func (s *site) source() capture.Source {
 	if err != nil {
 		s.t.Logf("find Zed: %v", err) // as the agent does: what was found stands in places
 	}
-	return capture.Source{Roots: s.roots(), Home: s.home, Zed: places, Socket: s.socket, Desk: s.desk}
+	return capture.Source{Roots: s.roots(), Home: s.home, Zed: places, Socket: s.socket, Desk: s.desk, SpoolDir: s.spool}
 }
 
 // take captures the session and commits what is new.

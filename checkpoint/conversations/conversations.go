@@ -248,8 +248,10 @@ func match(pattern, rel string, prefix bool) bool {
 	if first == "**" { // never last
 		return match(others, rel, prefix) || more && match(pattern, rest, prefix) || !more && prefix
 	}
-	if ok, _ := path.Match(first, name); !ok { // the patterns above are well formed
-		return false
+	if first != "*" {
+		if ok, _ := path.Match(first, name); !ok { // the patterns above are well formed
+			return false
+		}
 	}
 	if more && longer {
 		return match(others, rest, prefix)

@@ -162,7 +162,7 @@ func TestTheStoreMayBeALinkButNothingInItIsFollowed(t *testing.T) {
 		if err := become(s.Path); err != nil {
 			t.Fatal(err)
 		}
-		if c, err := conversations.Open(s); err == nil {
+		if c, err := open(t, s); err == nil {
 			b, _ := io.ReadAll(c)
 			t.Errorf("%s was opened and gave %q", name, b)
 		} else if name == "nothing" && !errors.Is(err, fs.ErrNotExist) {
@@ -247,7 +247,7 @@ func TestATornLastLineIsLeftOut(t *testing.T) {
 	} {
 		home := t.TempDir()
 		write(t, home, project+"a.jsonl", c.content)
-		r, err := conversations.Open(one(t, home))
+		r, err := open(t, one(t, home))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +263,7 @@ func TestOtherFilesAreTakenToTheirEnd(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
 	write(t, home, project+"a/tool-results/r.txt", "no newline")
-	r, err := conversations.Open(one(t, home))
+	r, err := open(t, one(t, home))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestAFileThatChangesWhileItIsRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			r, err := conversations.Open(one(t, home))
+			r, err := open(t, one(t, home))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -352,7 +352,7 @@ func TestAnyContent(t *testing.T) {
 		parts := rapid.SliceOfN(rapid.SampledFrom([]string{"{}", "\n", strings.Repeat("y", 1000), strings.Repeat("z", 65_535), strings.Repeat("\n", 65_536)}), 0, 8).Draw(r, "parts")
 		content := strings.Join(parts, "")
 		write(t, home, project+"a.jsonl", content)
-		c, err := conversations.Open(one(t, home))
+		c, err := open(t, one(t, home))
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -362,4 +362,57 @@ func TestAnyContent(t *testing.T) {
 			r.Errorf("%d bytes of %d, torn %v, %v; want %d", len(b), len(content), c.Torn, err, len(want))
 		}
 	})
+}
+
+func open(t *testing.T, s conversations.Source) (*conversations.Content, error) {
+	t.Helper()
+	var o conversations.Opener
+	t.Cleanup(o.Close)
+	return o.Open(s)
+}
+
+// The directory that an Opener has open was replaced by another one.
+func TestOpenFindsWhatIsThereNow(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	dir := filepath.Join(home, ".claude/projects/p")
+	plant := func(name, text string) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plant("a.jsonl", "{}\n")
+	plant("b.jsonl", "{}\n")
+	sources, _, err := conversations.List(t.Context(), home)
+	if err != nil || len(sources) != 2 {
+		t.Fatal(sources, err)
+	}
+	var o conversations.Opener
+	defer o.Close()
+	reads := func(s conversations.Source, want string) {
+		t.Helper()
+		c, err := o.Open(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() //nolint:errcheck // in a test
+		if b, err := io.ReadAll(c); err != nil || string(b) != want {
+			t.Errorf("%q %v, want %q", b, err, want)
+		}
+	}
+	reads(sources[0], "{}\n")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	plant("b.jsonl", "{\"new\":1}\n")
+	reads(sources[1], "{\"new\":1}\n")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Open(sources[1]); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of what is gone: %v", err)
+	}
 }
