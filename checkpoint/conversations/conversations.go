@@ -40,9 +40,9 @@ type store struct {
 	take []place
 }
 
-// place is a pattern of path.Match for each component of a path; "**" stands
-// for any number of directories. No pattern matches a name that starts with a
-// dot: these are temporary files and secrets.
+// place is a pattern for each component of a path: a name, "*" and how it ends, or
+// "**" for any number of directories. No pattern matches a name that starts
+// with a dot: these are temporary files and secrets.
 type place struct {
 	pattern string
 	kind    checkpoint.Kind
@@ -248,10 +248,8 @@ func match(pattern, rel string, prefix bool) bool {
 	if first == "**" { // never last
 		return match(others, rel, prefix) || more && match(pattern, rest, prefix) || !more && prefix
 	}
-	if first != "*" {
-		if ok, _ := path.Match(first, name); !ok { // the patterns above are well formed
-			return false
-		}
+	if suffix, star := strings.CutPrefix(first, "*"); star && !strings.HasSuffix(name, suffix) || !star && name != first {
+		return false
 	}
 	if more && longer {
 		return match(others, rest, prefix)
