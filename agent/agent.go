@@ -28,6 +28,7 @@ import (
 	"github.com/helixml/helix-ckpt/agent/schedule"
 	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/discover"
+	"github.com/helixml/helix-ckpt/checkpoint/repository"
 	"github.com/helixml/helix-ckpt/checkpoint/session"
 	"github.com/helixml/helix-ckpt/restore"
 )
@@ -44,6 +45,7 @@ type Options struct {
 	Reflection                bool
 	Version                   string
 	Limits                    Limits
+	Compression               repository.Compression
 	Log                       *slog.Logger
 }
 
@@ -106,7 +108,7 @@ func Run(ctx context.Context, site discover.Session, o Options) error {
 		}
 		return err
 	}
-	k, err := Open(ctx, site, KeeperOptions{Command: "run", Socket: site.Socket, Epoch: o.Epoch, Version: o.Version, Limits: o.Limits, Log: o.Log})
+	k, err := Open(ctx, site, KeeperOptions{Command: "run", Socket: site.Socket, Epoch: o.Epoch, Version: o.Version, Limits: o.Limits, Compression: o.Compression, Log: o.Log})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

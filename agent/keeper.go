@@ -52,7 +52,9 @@ type KeeperOptions struct {
 	// Version of the program, stored with what it commits.
 	Version string
 	Limits  Limits
-	Log     *slog.Logger
+	// Compression of what is committed.
+	Compression repository.Compression
+	Log         *slog.Logger
 }
 
 // Open takes the session that site names. The error wraps
@@ -84,6 +86,7 @@ func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, o Keepe
 	}
 	k.limits = o.Limits.on(total)
 	k.repo.Reserve(k.limits.KeepFree)
+	k.repo.Compress(o.Compression)
 	var damaged bool
 	if k.record, damaged, err = k.loadRecord(); err != nil {
 		return err

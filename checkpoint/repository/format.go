@@ -227,7 +227,7 @@ func decodeTrailer(b []byte, fileSize int64) (trailer, error) {
 // seal returns a manifest's file: the zstd frame of its plain JSON, then a
 // skippable frame with the sha256 of both.
 func seal(plain []byte) ([]byte, error) {
-	enc, err := newEncoder(1)
+	enc, err := newEncoder(DefaultCompression, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -306,8 +306,8 @@ func oneFrame(b []byte) (zstd.Header, error) {
 
 // newEncoder returns the encoder of every frame of the format. The window is a
 // frame's size, so that memory stays small whatever is written.
-func newEncoder(concurrency int) (*zstd.Encoder, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(concurrency),
+func newEncoder(c Compression, concurrency int) (*zstd.Encoder, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(c.level()), zstd.WithEncoderConcurrency(concurrency),
 		zstd.WithWindowSize(frameSize), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return nil, errors.New("zstd encoder: " + err.Error())

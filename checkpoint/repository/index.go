@@ -63,6 +63,9 @@ const (
 	// tableRecord is what stands before a pack's table in a record: the pack's
 	// name and the length of its file.
 	tableRecord = len(checkpoint.Hash{}) + 8
+	// maxCachedTable is how many chunks a pack has at most whose table is kept: to
+	// open a file costs as much as to read 36 KiB.
+	maxCachedTable = 1 << 10
 )
 
 // newIndex returns the index of the packs of the repository in dir.
@@ -235,7 +238,7 @@ func (x *index) save(d disk) {
 	var live int64
 	var fresh, all []string
 	for name, k := range x.packs {
-		if k.err != nil {
+		if k.err != nil || k.last-k.first > maxCachedTable {
 			continue
 		}
 		live += k.size

@@ -315,7 +315,7 @@ func (l limits) window(over int) error {
 // a manifest or a frame of a pack is one zstd frame.
 func TestOneFrameIsOneFrame(t *testing.T) {
 	t.Parallel()
-	enc, err := newEncoder(1)
+	enc, err := newEncoder(DefaultCompression, 1)
 	must(t, err)
 	plain := []byte("some bytes")
 	good := enc.EncodeAll(plain, nil)
@@ -351,7 +351,7 @@ func TestOneFrameIsOneFrame(t *testing.T) {
 func TestBombsStaySmall(t *testing.T) {
 	t.Parallel()
 	plain := make([]byte, 64<<20)
-	enc, err := newEncoder(1)
+	enc, err := newEncoder(DefaultCompression, 1)
 	must(t, err)
 	var streamed bytes.Buffer
 	z, err := zstd.NewWriter(&streamed, zstd.WithWindowSize(frameSize))

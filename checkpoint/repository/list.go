@@ -41,7 +41,8 @@ type Keyed struct {
 func (t *Tx) PutList(ctx context.Context, entries []Keyed) (checkpoint.List, error) {
 	sorted := slices.Clone(entries)
 	slices.SortFunc(sorted, func(a, b Keyed) int { return cmp.Compare(a.Key, b.Key) })
-	p := newPutter(t, 0, t.meta)
+	p := t.putter(0, t.meta)
+	defer t.putters.Put(p)
 	var buf []byte
 	for i, e := range sorted {
 		if i > 0 && sorted[i-1].Key == e.Key {

@@ -34,8 +34,9 @@ func (t *Tx) put(ctx context.Context, r io.Reader, chunkSize int, table *hintTab
 	if chunkSize <= 0 || chunkSize > checkpoint.MaxChunk {
 		return checkpoint.Content{}, fmt.Errorf("put: chunks of %d bytes", chunkSize)
 	}
-	p := newPutter(t, chunkSize, t.data)
-	buf := make([]byte, chunkSize)
+	p := t.putter(chunkSize, t.data)
+	defer t.putters.Put(p)
+	buf := p.buffer()
 	spared := 0
 	for i := 0; ; i++ {
 		n, err := io.ReadFull(r, buf)
@@ -81,7 +82,7 @@ func (t *Tx) PutAs(ctx context.Context, r io.Reader, c checkpoint.Content) error
 	if err != nil {
 		return err
 	}
-	buf, sum, left := make([]byte, c.ChunkSize), sha256.New(), c.Size
+	buf, sum, left := make([]byte, min(int64(c.ChunkSize), c.Size)), sha256.New(), c.Size
 	for i := range ids.count {
 		want, err := ids.id(ctx, i)
 		if err != nil {
@@ -113,19 +114,43 @@ func (t *Tx) PutAs(ctx context.Context, r io.Reader, c checkpoint.Content) error
 
 // putter makes content out of chunks.
 type putter struct {
-	t  *Tx
-	to *builder
-	// sum is of the whole; nil when a chunk was not hashed.
-	sum hash.Hash
+	t   *Tx
+	to  *builder
 	c   checkpoint.Content
+	buf []byte // for a chunk
+	// chunks is how many there were, and unhashed is set when one of them was not
+	// hashed. sum is of the whole until then; of a single chunk, that is its id, so
+	// the first one is kept until there is another.
+	chunks   int
+	unhashed bool
+	sum      hash.Hash
+	first    []byte
 	// levels holds the ids that wait for their page: levels[0] of chunks,
 	// levels[n] of pages of level n. A full page is stored when another id
 	// comes, so that the last one may become the root.
 	levels [checkpoint.MaxLevels + 1][]byte
 }
 
-func newPutter(t *Tx, chunkSize int, to *builder) *putter {
-	return &putter{t: t, to: to, sum: sha256.New(), c: checkpoint.Content{ChunkSize: chunkSize}}
+// putter returns one for a new content, which is given back to t.putters.
+func (t *Tx) putter(chunkSize int, to *builder) *putter {
+	p, ok := t.putters.Get().(*putter)
+	if !ok {
+		p = &putter{t: t, sum: sha256.New()}
+	}
+	p.to, p.c = to, checkpoint.Content{ChunkSize: chunkSize}
+	p.chunks, p.unhashed = 0, false
+	for i := range p.levels {
+		p.levels[i] = p.levels[i][:0]
+	}
+	return p
+}
+
+// buffer returns room for a chunk.
+func (p *putter) buffer() []byte {
+	if cap(p.buf) < p.c.ChunkSize {
+		p.buf = make([]byte, p.c.ChunkSize)
+	}
+	return p.buf[:p.c.ChunkSize]
 }
 
 // hinted adds chunk i, unless its hint says that it is stored, and reports
@@ -138,7 +163,7 @@ func (p *putter) hinted(ctx context.Context, i int, b []byte, table *hintTable) 
 	hints := p.t.r.hints
 	hash := hints.of(b)
 	if id, ok := table.known(i, hash); ok && hints.stored(p.t, id) {
-		p.sum = nil
+		p.unhashed = true
 		return true, p.add(ctx, id, len(b))
 	}
 	id, err := p.chunk(ctx, b)
@@ -153,14 +178,36 @@ func (p *putter) chunk(ctx context.Context, b []byte) (checkpoint.Hash, error) {
 	if err != nil {
 		return id, err
 	}
-	if p.sum != nil {
+	switch {
+	case p.unhashed:
+	case p.chunks == 0:
+		p.first = append(p.first[:0], b...)
+	default:
+		if p.chunks == 1 {
+			p.sum.Reset()
+			p.sum.Write(p.first)
+		}
 		p.sum.Write(b)
 	}
 	return id, p.add(ctx, id, len(b))
 }
 
+// whole returns the sha256 of the whole, zero when it is not known.
+func (p *putter) whole() checkpoint.Hash {
+	switch {
+	case p.unhashed:
+		return checkpoint.Hash{}
+	case p.chunks == 0:
+		return checkpoint.Sum(nil)
+	case p.chunks == 1:
+		return checkpoint.Hash(p.levels[0])
+	}
+	return checkpoint.Hash(p.sum.Sum(nil))
+}
+
 // add adds a chunk of size bytes that is stored.
 func (p *putter) add(ctx context.Context, id checkpoint.Hash, size int) error {
+	p.chunks++
 	if p.c.Size += int64(size); p.c.Size > checkpoint.MaxSize {
 		return fmt.Errorf("put: more than %d bytes", int64(checkpoint.MaxSize))
 	}
@@ -192,9 +239,7 @@ func (p *putter) page(ctx context.Context, level int) error {
 }
 
 func (p *putter) finish(ctx context.Context) (checkpoint.Content, error) {
-	if p.sum != nil {
-		p.c.SHA256 = checkpoint.Hash(p.sum.Sum(nil))
-	}
+	p.c.SHA256 = p.whole()
 	if len(p.levels[1]) == 0 && len(p.levels[0]) <= checkpoint.MaxInline*idLen {
 		for b := p.levels[0]; len(b) > 0; b = b[idLen:] {
 			p.c.Chunks = append(p.c.Chunks, checkpoint.Hash(b[:idLen]))

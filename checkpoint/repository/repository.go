@@ -61,6 +61,8 @@ type Repository struct {
 	hints   *hints
 	entries *entries
 	decoder *zstd.Decoder
+	// compression is that of packs to be written.
+	compression Compression
 	// notes holds digests of what the files of notes hold.
 	notes   map[string]checkpoint.Hash
 	notesMu sync.Mutex

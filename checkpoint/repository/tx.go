@@ -25,6 +25,9 @@ type Tx struct {
 	err  error         // what went wrong first: nothing can be committed any more
 	enc  *zstd.Encoder // made for the first pack
 	free buffers
+	// putters holds those of finished puts: most files are small, and their memory
+	// would be most of what they cost.
+	putters sync.Pool
 	// own holds the chunks that this transaction has added.
 	own map[checkpoint.Hash]place
 	// Chunks of files and what leads to them (pages, lists) are gathered
@@ -184,7 +187,7 @@ func (t *Tx) cut(b *builder) error {
 
 func (t *Tx) newPack() (*packWriter, error) {
 	if t.enc == nil {
-		enc, err := newEncoder(encoders)
+		enc, err := newEncoder(t.r.compression, encoders)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/helixml/helix-ckpt/agent"
 	"github.com/helixml/helix-ckpt/checkpoint/discover"
+	"github.com/helixml/helix-ckpt/checkpoint/repository"
 )
 
 // app is what the commands share: the global flags and where to write.
@@ -23,6 +24,8 @@ type app struct {
 	verbose   bool
 	logFormat string
 	limits    agent.Limits
+
+	compression repository.Compression
 
 	getenv         func(string) string
 	stdout, stderr io.Writer
@@ -75,6 +78,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing to restor
 	f.StringVar(&a.find.SwaySocket, "sway-socket", "", "Sway's IPC socket (default: the one that answers)")
 	f.Var(&byteSize{&a.limits.MaxSize}, "max-size", "how much a session's checkpoints may take, as 4G; 0 is any (default: a tenth of the disk, at most 4G)")
 	f.Var(&byteSize{&a.limits.KeepFree}, "keep-free", "how much of the disk stays free: below it there is no new checkpoint (default: a twentieth, at most 256M)")
+	f.TextVar(&a.compression, "compression", repository.DefaultCompression, "how checkpoints are compressed: default, or fastest with more bytes")
 	f.StringVarP(&a.output, "output", "o", "table", "how to show results: table or json")
 	f.BoolVarP(&a.quiet, "errors-only", "q", false, "log errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log more")

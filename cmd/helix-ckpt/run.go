@@ -30,7 +30,7 @@ and on change, and a last one when it is told to stop (SIGTERM).`,
 			if err != nil {
 				return err
 			}
-			o.Version, o.Limits, o.Log = version(), a.limits, a.log
+			o.Version, o.Limits, o.Compression, o.Log = version(), a.limits, a.compression, a.log
 			return agent.Run(cmd.Context(), site, o)
 		},
 	}

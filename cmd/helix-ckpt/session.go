@@ -31,7 +31,7 @@ func (a *app) owner(ctx context.Context, site discover.Session, command string) 
 	if o, err := a.agent(ctx, site); err == nil || !errors.Is(err, rpc.ErrNoAgent) {
 		return o, err
 	}
-	k, err := agent.Open(ctx, site, agent.KeeperOptions{Command: command, Version: version(), Limits: a.limits, Log: a.log})
+	k, err := agent.Open(ctx, site, agent.KeeperOptions{Command: command, Version: version(), Limits: a.limits, Compression: a.compression, Log: a.log})
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func (a *app) verify(ctx context.Context, r rpc.VerifyRequest) (verified, error)
 		if !errors.Is(err, rpc.ErrNoAgent) {
 			return v, err
 		}
-		k, err := agent.Open(ctx, site, agent.KeeperOptions{Command: "verify", Version: version(), Limits: a.limits, Log: a.log})
+		k, err := agent.Open(ctx, site, agent.KeeperOptions{Command: "verify", Version: version(), Limits: a.limits, Compression: a.compression, Log: a.log})
 		if err != nil {
 			return v, err
 		}
