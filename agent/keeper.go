@@ -91,6 +91,12 @@ func (k *Keeper) open(ctx context.Context, instance checkpoint.Instance, o Keepe
 	if k.record, damaged, err = k.loadRecord(); err != nil {
 		return err
 	}
+	if k.record.Instance.ID != instance.ID {
+		// The directory may have come from anywhere.
+		if err := k.repo.DropCache(); err != nil {
+			return err
+		}
+	}
 	if err := k.load(ctx); err != nil {
 		return err
 	}

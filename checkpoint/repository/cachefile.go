@@ -31,6 +31,13 @@ type cacheFile struct {
 	size int64
 }
 
+// DropCache deletes index/. Whoever made it knows the key of the hints, and could
+// make a changed chunk look unchanged: so it is believed only where this session
+// has made it. The caller holds the session's lock and has read nothing yet.
+func (r *Repository) DropCache() error {
+	return wrap("drop index/", os.RemoveAll(filepath.Join(r.dir, dirIndex)))
+}
+
 const (
 	// maxCacheFile bounds a file of index/, in bytes: the tables of 7 million
 	// chunks. What is longer is not read, nor written.

@@ -56,7 +56,7 @@ be captured as it is now.`,
 	f.StringVar(&r.Reason, "reason", "request", "stored with it")
 	f.BoolVar(&r.Pin, "pin", false, "keep it whatever retention says")
 	f.StringVar(&r.RequestID, "request-id", "", "makes the command idempotent: the same id gives the same checkpoint")
-	f.DurationVar(&timeout, "timeout", 10*time.Second, "give up after this long")
+	f.DurationVar(&timeout, "timeout", time.Minute, "give up after this long")
 	return cmd
 }
 
