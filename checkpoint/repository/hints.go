@@ -112,7 +112,7 @@ func (h *hints) load() {
 	})
 	if h.key == nil {
 		h.key, h.file.size = make([]byte, highwayhash.Size), 0
-		rand.Read(h.key) //nolint:errcheck // never fails since Go 1.24
+		rand.Read(h.key)
 	}
 }
 
