@@ -117,11 +117,8 @@ func TestHintedIsTheSameAsUnhinted(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp(root, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
+		dir, remove := scratch(root)
+		defer remove()
 		h := &history{T: t, ctx: context.Background()}
 		h.open(filepath.Join(dir, "sessions", "ses_01"))
 		t.Repeat(map[string]func(*rapid.T){

@@ -175,9 +175,8 @@ func TestALostOrSpoiltIndexCostsTimeOnly(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(root, "")
-		must(t, err)
-		defer os.RemoveAll(dir)
+		dir, remove := scratch(root)
+		defer remove()
 		r, err := open(filepath.Join(dir, "sessions", "ses_01"), quick{})
 		must(t, err)
 		seq := uint64(1)
@@ -221,7 +220,7 @@ func TestALostOrSpoiltIndexCostsTimeOnly(t *testing.T) {
 					must(t, os.WriteFile(name, spoil(rt, b), 0o600))
 				}
 			},
-			"exchange": func(rt *rapid.T) {
+			"exchange": func(*rapid.T) {
 				if names := indexFiles(t, r); len(names) > 1 {
 					must(t, os.Rename(names[0], names[len(names)-1]))
 				}

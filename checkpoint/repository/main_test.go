@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -108,4 +110,11 @@ func start(t *testing.T, cmd *exec.Cmd) *bufio.Scanner {
 	must(t, err)
 	must(t, cmd.Start())
 	return bufio.NewScanner(out)
+}
+
+// scratch returns a directory that is yet to be made, for one case of many, and
+// what removes it.
+func scratch(root string) (dir string, remove func()) {
+	dir = filepath.Join(root, rand.Text())
+	return dir, func() { os.RemoveAll(dir) }
 }
