@@ -77,14 +77,14 @@ func (a *app) printPruned(p rpc.Pruned, dryRun bool) error {
 			return err
 		}
 	} else {
-		deleted := "deleted"
+		what := "deleted %d (%s), kept %d\n"
 		if dryRun {
-			deleted = "would be deleted:"
+			what = "would delete %d (%s) and keep %d\n"
 		}
 		for _, id := range p.Deleted {
 			fmt.Fprintln(a.stdout, id)
 		}
-		fmt.Fprintf(a.stdout, "%d %s (%s), %d kept\n", p.Count, deleted, bytes(p.FreedBytes), p.Kept)
+		fmt.Fprintf(a.stdout, what, p.Count, bytes(p.FreedBytes), p.Kept)
 		for _, id := range p.Held {
 			fmt.Fprintf(a.stdout, "kept until it is no longer read: %s\n", id)
 		}

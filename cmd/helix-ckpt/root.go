@@ -78,7 +78,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 4 nothing to restor
 	f.StringVar(&a.find.SwaySocket, "sway-socket", "", "Sway's IPC socket (default: the one that answers)")
 	f.Var(&byteSize{&a.limits.MaxSize}, "max-size", "how much a session's checkpoints may take, as 4G; 0 is any (default: a tenth of the disk, at most 4G)")
 	f.Var(&byteSize{&a.limits.KeepFree}, "keep-free", "how much of the disk stays free: below it there is no new checkpoint (default: a twentieth, at most 256M)")
-	f.TextVar(&a.compression, "compression", repository.DefaultCompression, "how checkpoints are compressed: default, or fastest with more bytes")
+	f.TextVar(&a.compression, "compression", repository.DefaultCompression, "`speed` of compressing checkpoints: default, or fastest with more bytes")
 	f.StringVarP(&a.output, "output", "o", "table", "how to show results: table or json")
 	f.BoolVarP(&a.quiet, "errors-only", "q", false, "log errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
