@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // disk is every change that this package makes to a file system, so that a
@@ -41,7 +43,32 @@ type system struct{}
 func (system) mkdir(dir string) error { return os.Mkdir(dir, 0o700) }
 
 func (system) create(name string) (file, error) {
-	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &sentEarly{File: f}, nil
+}
+
+// sentEarly is a file whose bytes are sent to the disk while more are written,
+// so that little is left to wait for when it is synced.
+type sentEarly struct {
+	*os.File
+	written, sent int64
+}
+
+// sendEvery is after how many bytes they are sent.
+const sendEvery = 4 << 20
+
+func (f *sentEarly) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	f.written += int64(n)
+	if f.written-f.sent >= sendEvery {
+		// Advice only: Sync does what counts.
+		_ = unix.SyncFileRange(int(f.Fd()), f.sent, f.written-f.sent, unix.SYNC_FILE_RANGE_WRITE)
+		f.sent = f.written
+	}
+	return n, err
 }
 
 func (system) append(name string) (file, error) {

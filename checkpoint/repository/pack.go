@@ -46,10 +46,14 @@ type job struct {
 // that reads and hashes feeds them, so two saturate two cores.
 const encoders = 2
 
+// inFlight is how many frames wait for their turn to be written. Some take
+// longer than others, and nobody shall wait for one.
+const inFlight = 2 * encoders
+
 // buffers keeps the memory of frames for the next ones.
 type buffers chan []byte
 
-func newBuffers() buffers { return make(buffers, 2*encoders) }
+func newBuffers() buffers { return make(buffers, 2*(inFlight+encoders)) }
 
 func (b buffers) get() []byte {
 	select {
@@ -75,7 +79,7 @@ func newPackWriter(d disk, dir string, enc *zstd.Encoder, free buffers) (*packWr
 	}
 	w := &packWriter{
 		disk: d, pack: &pack{path: path}, file: f, enc: enc, free: free, sum: sha256.New(),
-		queue: make(chan job, encoders), written: make(chan struct{}),
+		queue: make(chan job, inFlight), written: make(chan struct{}),
 	}
 	go w.run()
 	return w, nil
