@@ -279,12 +279,12 @@ func (x *index) add(name string, frames []*frame, err error) {
 	for _, f := range frames {
 		chunks += len(f.chunks)
 	}
-	k := known{err: err, first: len(x.places.entries), size: int64(tableRecord + tableHead + len(frames)*frameEntry + chunks*chunkEntry)}
+	k := known{err: err, first: x.places.count, size: int64(tableRecord + tableHead + len(frames)*frameEntry + chunks*chunkEntry)}
 	x.places.grow(chunks)
 	for _, f := range frames {
 		x.places.add(f)
 	}
-	k.last = len(x.places.entries)
+	k.last = x.places.count
 	x.packs[name] = k
 }
 
