@@ -421,6 +421,8 @@ func (t *Tx) Abort() {
 		return
 	}
 	t.closed = true
+	// An encoder is megabytes; who keeps the transaction shall not keep them.
+	defer func() { t.enc, t.own, t.free, t.data, t.meta, t.packs = nil, nil, nil, nil, nil, nil }()
 	for i, w := range t.packs {
 		if i == len(t.packs)-1 && !t.ended {
 			w.abandon()
