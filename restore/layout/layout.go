@@ -38,6 +38,9 @@ package layout
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/sway"
@@ -51,6 +54,8 @@ type Compositor interface {
 	// with one result for each. It returns a *sway.InvalidCommand with the
 	// results so far when Sway stopped at one it does not understand.
 	Run(ctx context.Context, commands []string) ([]sway.Result, error)
+	// Config reads the text of the configuration.
+	Config(ctx context.Context) (string, error)
 }
 
 // Options of a Restore. The zero value is the full restore.
@@ -106,9 +111,6 @@ const (
 	Placed State = "placed"
 	// Missing: no live window stands for it.
 	Missing State = "missing"
-	// Left: it is there and was not touched, as its place (the scratchpad)
-	// is not restored.
-	Left State = "left"
 )
 
 // Window is what became of one window of the checkpoint.
@@ -143,7 +145,19 @@ type NotRestored struct {
 // limits of how often each step is tried. Once does it when nobody interferes;
 // rules that move windows and a user at work need another. What four do not
 // reach, more do not.
-var limits = map[kind]int{sweep: 2, build: 4, size: 4, adjust: 2, focus: 2}
+var limits = map[kind]int{sweep: 2, build: 4, size: 4, adjust: 3, finish: 6}
+
+const (
+	// borderLag bounds the wait for a border to show in the tree: Sway gives
+	// clients 200 ms to draw it.
+	borderLag = 300 * time.Millisecond
+	// lateLooks times lateGap is how long floats are watched after they were
+	// placed. A client that answers an old size late resizes its window again;
+	// all seen did within a second (facts of Sway 1.7 to 1.12).
+	lateLooks = 4
+	lateGap   = 250 * time.Millisecond
+	pollGap   = 20 * time.Millisecond
+)
 
 // Restore brings the live desktop to saved. windows maps ids of saved leaves
 // to live con_ids. A leaf without one, or whose window has gone, is left out:
@@ -155,15 +169,22 @@ var limits = map[kind]int{sweep: 2, build: 4, size: 4, adjust: 2, focus: 2}
 // the guard; the report then says what was reached. Everything else is in the
 // report.
 func Restore(ctx context.Context, c Compositor, saved *checkpoint.Layout, windows map[string]int64, o Options) (Report, error) {
-	r := run{compositor: c, options: o, tried: map[kind]int{}, moved: map[int64]bool{}}
-	for {
-		if err := r.read(ctx, saved, windows); err != nil {
+	r := run{compositor: c, options: o, saved: saved, windows: windows, tried: map[kind]int{}, moved: map[int64]bool{}}
+	for looks := lateLooks; ; {
+		if err := r.read(ctx); err != nil {
 			return r.report, fmt.Errorf("restore the layout: %w", err)
 		}
 		step := next(r.goal, r.desk, r.may)
 		if step.kind == done {
-			r.finish(saved)
-			return r.report, nil
+			if looks == 0 || !r.placed || wait(ctx, lateGap) != nil {
+				r.finish(saved)
+				return r.report, nil
+			}
+			looks--
+			if looks == lateLooks-1 {
+				clear(r.tried) // what comes from now on is another's doing
+			}
+			continue
 		}
 		r.tried[step.kind]++
 		if err := r.send(ctx, step); err != nil {
@@ -177,9 +198,15 @@ func Restore(ctx context.Context, c Compositor, saved *checkpoint.Layout, window
 type run struct {
 	compositor Compositor
 	options    Options
+	saved      *checkpoint.Layout
+	windows    map[string]int64
 	tried      map[kind]int
 	moved      map[int64]bool // extra windows that were moved
-	focused    int64          // what was focused in the beginning
+	keep       int64          // what was focused in the beginning
+	shown      []visit        // and the workspaces that were shown
+	placed     bool           // a float was given a place or size
+	bordered   bool           // a border was set by the last step
+	maximum    string         // the configured floating_maximum_size, if it matters
 	goal       *goal
 	desk       *desk
 	report     Report
@@ -188,7 +215,24 @@ type run struct {
 // may reports whether a step may still be tried.
 func (r *run) may(k kind) bool { return r.tried[k] < limits[k] }
 
-func (r *run) read(ctx context.Context, saved *checkpoint.Layout, windows map[string]int64) error {
+// read looks at the desktop. After borders were set it waits until they show.
+func (r *run) read(ctx context.Context) error {
+	deadline := time.Now().Add(borderLag)
+	for {
+		if err := r.look(ctx); err != nil {
+			return err
+		}
+		if !r.bordered || !r.goal.unbordered(r.desk) || time.Now().After(deadline) {
+			r.bordered = false
+			return nil
+		}
+		if err := wait(ctx, pollGap); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *run) look(ctx context.Context) error {
 	tree, err := r.compositor.Tree(ctx)
 	r.report.RoundTrips++
 	if err != nil {
@@ -196,13 +240,49 @@ func (r *run) read(ctx context.Context, saved *checkpoint.Layout, windows map[st
 	}
 	r.desk = readDesk(tree)
 	if r.goal == nil {
-		r.focused = r.desk.focused
+		r.keep = r.desk.focused
+		r.shown = r.desk.shown()
 	}
-	r.goal = newGoal(saved, r.desk, windows)
+	r.goal = newGoal(r.saved, r.desk, r.windows)
+	if r.maximum == "" && r.goal.cramped() {
+		config, err := r.compositor.Config(ctx)
+		r.report.RoundTrips++
+		if err != nil {
+			return err
+		}
+		r.maximum = maximumIn(config)
+	}
+	r.goal.maximum = r.maximum
 	if r.options.KeepFocus {
-		r.goal.keep = r.focused
+		r.goal.keep, r.goal.visits = r.keep, r.shown
 	}
 	return nil
+}
+
+// shown are the visits that show what is shown now, the focused output last.
+func (d *desk) shown() []visit {
+	var out []visit
+	for _, o := range d.outputs {
+		switch {
+		case o.shown == "" || ours(o.shown):
+		case o.name == d.focusedOn:
+			out = append(out, visit{workspace: o.shown, output: o.name})
+		default:
+			out = slices.Insert(out, 0, visit{workspace: o.shown, output: o.name})
+		}
+	}
+	return out
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // send checks a whole step and runs it.
@@ -212,6 +292,10 @@ func (r *run) send(ctx context.Context, s step) error {
 	}
 	for _, con := range s.moved {
 		r.moved[con] = true
+	}
+	for _, c := range s.commands {
+		r.placed = r.placed || strings.HasPrefix(c.text, "resize set") || strings.HasPrefix(c.text, "move absolute")
+		r.bordered = r.bordered || strings.HasPrefix(c.text, "border")
 	}
 	for _, payload := range payloads(s.commands, sway.MaxPayload) {
 		results, err := r.compositor.Run(ctx, payload)

@@ -64,7 +64,19 @@ func TestGuardRefusesWhatKillsSway(t *testing.T) {
 		{"swap", []command{{con: 10, text: "swap container with con_id 21"}}, false},
 		{"move left", []command{{con: 10, text: "move left"}}, false},
 		{"resize set", []command{{con: 10, text: "resize set 50 ppt"}}, false},
-		{"urgent", []command{{con: 10, text: "urgent enable"}}, false},
+		{"urgent on a child of a hidden group", []command{{con: 31, text: "urgent enable"}}, false},
+		{"sticky on one", []command{{con: 31, text: "sticky enable"}}, false},
+		{"a border on one", []command{{con: 31, text: "border pixel 3"}}, false},
+		{"it is shown", []command{{text: `workspace --no-auto-back-and-forth "1"`}, {con: 31, text: "scratchpad show"}, {con: 31, text: "layout tabbed"}}, true},
+		{"a group is hidden in the batch", []command{{con: 21, text: "move scratchpad"}, {con: 21, text: "layout tabbed"}}, false},
+		{"a group is made and hidden in the batch", []command{
+			{con: 10, text: "split v"}, {con: 10, text: "layout tabbed"},
+			{con: 10, text: "focus parent"}, {text: "mark --add " + branch + "0", glued: true}, {mark: branch + "0", text: "floating enable"},
+			{con: 10, text: "move scratchpad"}, {con: 10, text: "urgent enable"},
+		}, false},
+		{"a float too narrow for its decorations", []command{{con: 40, text: "resize set width 20 px height 100 px"}}, false},
+		{"a position for what is tiled", []command{{con: 10, text: "move absolute position 1 px 2 px"}}, false},
+		{"layout after fullscreen global", []command{{con: 40, text: "fullscreen enable global"}, {con: 10, text: "layout tabbed"}}, false},
 		{"exec", []command{{text: "exec true"}}, false},
 		{"nobody", []command{{con: 99, text: "layout tabbed"}}, false},
 	} {
@@ -77,9 +89,7 @@ func TestGuardRefusesWhatKillsSway(t *testing.T) {
 		}
 	}
 	fullscreen := crowdedDesk()
-	p := fullscreen.places[10]
-	p.fullscreen = 2
-	fullscreen.places[10] = p
+	fullscreen.places[10].live.FullscreenMode = 2
 	if err := guard(fullscreen, []command{{con: 10, text: "layout tabbed"}}); !errors.Is(err, ErrDangerous) {
 		t.Error("layout under fullscreen global was let through")
 	}
@@ -165,7 +175,7 @@ func TestPayloadsKeepGluedCommandsTogether(t *testing.T) {
 func resized(t *rapid.T, layout string, from, to []int) []int {
 	n := &node{layout: layout}
 	for i := range from {
-		n.nodes = append(n.nodes, &node{con: int64(i)})
+		n.nodes = append(n.nodes, &node{con: int64(i) + 1})
 	}
 	var s script
 	s.borders(n, from, to)
@@ -180,9 +190,10 @@ func resized(t *rapid.T, layout string, from, to []int) []int {
 		if f[1] == "shrink" {
 			by = -by
 		}
-		now[c.con] += by
-		now[c.con+1] -= by
-		if now[c.con] < least || now[c.con+1] < least {
+		at := c.con - 1
+		now[at] += by
+		now[at+1] -= by
+		if now[at] < least || now[at+1] < least {
 			t.Fatalf("%s has no room: %v → %v, at %v", c, from, to, now)
 		}
 	}
