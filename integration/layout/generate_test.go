@@ -141,36 +141,63 @@ func (u *user) settle() error {
 			commands = append(commands, con(n)+"scratchpad show", con(n)+"move scratchpad")
 		}
 	}
+	// Nor does it see what is urgent on a workspace that it comes to.
+	for _, w := range tree.Workspaces() {
+		for _, n := range w.Windows() {
+			if n.Urgent {
+				commands = append(commands, con(n)+"urgent disable", con(n)+"urgent enable")
+			}
+		}
+	}
 	return u.run(commands...)
 }
 
 // sound reports whether the state is one that commands can bring about. Sway
-// itself makes windows of no or a negative size, which no command does; and it
-// leaves a node focused around which it has just put a container, which then
-// is not the most recent one of its workspace: any command that focuses makes
-// it so.
+// makes some itself that none can:
+//
+//   - windows and containers of no or a negative size;
+//   - a focused node that is not the most recent one of its workspace, as Sway
+//     has put a container around it since, or that is below what is fullscreen
+//     on all outputs;
+//   - something that is called fullscreen on all outputs and is not;
+//   - a sticky float, or nothing at all, on a workspace that nobody sees.
 func (u *user) sound() (bool, error) {
 	tree, err := u.look()
 	if err != nil {
 		return false, err
 	}
-	for _, w := range tree.Workspaces() {
-		if outranked(w) {
-			return false, nil
+	sound := true
+	for _, o := range tree.Outputs() {
+		for _, w := range o.Nodes {
+			unseen := w.ID != o.CurrentWorkspace()
+			sticky := slices.ContainsFunc(w.Floating, func(n *sway.Node) bool { return n.Sticky })
+			sound = sound && !outranked(w) && !(unseen && (sticky || len(w.Windows()) == 0))
 		}
 	}
-	return !slices.ContainsFunc(tree.Windows(), func(n *sway.Node) bool {
-		return n.Rect.Width <= 0 || n.Rect.Height <= 0 || n.WindowRect.Width <= 0 || n.WindowRect.Height <= 0
-	}), nil
+	tree.Walk(func(n *sway.Node) {
+		if n.Type != "con" && n.Type != "floating_con" {
+			return
+		}
+		sound = sound && n.Rect.Width > 0 && n.Rect.Height > 0
+		sound = sound && (n.Window == nil || n.WindowRect.Width > 0 && n.WindowRect.Height > 0)
+		if n.FullscreenMode == 2 {
+			sound = sound && n.Rect == tree.Rect && focusedIn(n)
+		}
+	})
+	return sound, nil
+}
+
+func focusedIn(n *sway.Node) bool {
+	inside := false
+	n.Walk(func(n *sway.Node) { inside = inside || n.Focused })
+	return inside
 }
 
 // outranked reports whether the focused node is below n, but not below what
 // was focused last.
 func outranked(n *sway.Node) bool {
 	for _, c := range slices.Concat(n.Nodes, n.Floating) {
-		inside := false
-		c.Walk(func(n *sway.Node) { inside = inside || n.Focused })
-		if inside && (len(n.Focus) == 0 || n.Focus[0] != c.ID) || outranked(c) {
+		if focusedIn(c) && (len(n.Focus) == 0 || n.Focus[0] != c.ID) || outranked(c) {
 			return true
 		}
 	}

@@ -219,8 +219,8 @@ func (b *builder) hide(f *node) {
 	}
 	f.walk(func(n *node) {
 		b.attributes(n, b.desk)
-		if n.saved.Sticky && !shown {
-			b.at(n, "sticky enable")
+		if sticky := n.saved.Sticky && !shown; sticky || n.liveOf(b.desk).Sticky {
+			b.at(n, "sticky %s", ability(sticky))
 		}
 		if n.saved.Urgent && n.window() && n != f {
 			b.at(n, "urgent enable")

@@ -14,9 +14,6 @@ const (
 	minFloatHeight = 50
 )
 
-// thick is a border with which a window of any content is above the minimum.
-const thick = 40
-
 // place gives a floating node its box. Its workspace must be the one that its
 // output shows: Sway puts a float that is moved on the workspace that is shown
 // where its centre comes to lie. screen is its output; the zero one for a float
@@ -30,33 +27,31 @@ func (s *script) place(f *node, screen output, d *desk) {
 		return // its own size was not saved
 	}
 	if !f.window() || !slices.Contains([]string{"none", "pixel", "normal"}, f.saved.Border) {
-		s.put(f, atLeast(box, narrowest, 1), screen, d)
+		s.put(f, atLeast(box, minFloatWidth, minFloatHeight), screen, d)
 		return
 	}
-	if f.saved.Border == "none" { // Sway dies of a float that is narrower than its decorations
-		box = atLeast(box, 1, 1)
-	} else {
-		box = atLeast(box, narrowest, 1)
+	content := checkpoint.Rect{
+		X:     box.X + f.saved.WindowRect.X,
+		Y:     box.Y + f.saved.DecoRect.Height + f.saved.WindowRect.Y,
+		Width: box.Width - f.saved.Rect.Width + f.saved.WindowRect.Width,
+		// Height is that of Rect without the title.
+		Height: box.Height - f.saved.Rect.Height - f.saved.DecoRect.Height + f.saved.WindowRect.Height,
 	}
-	content := box
-	content.X += f.saved.WindowRect.X
-	content.Y += f.saved.DecoRect.Height + f.saved.WindowRect.Y
-	content.Width = max(1, content.Width-f.box.Width+f.saved.WindowRect.Width)
-	content.Height = max(1, content.Height-f.box.Height+f.saved.WindowRect.Height)
-	switch {
-	case box.Width < minFloatWidth || box.Height < minFloatHeight:
-		s.at(f, "border pixel %d", thick)
-		s.put(f, checkpoint.Rect{
-			X: content.X - thick, Y: content.Y - thick,
-			Width: content.Width + 2*thick, Height: content.Height + 2*thick,
-		}, screen, d)
-	case box.Width > d.box.Width || box.Height > d.box.Height:
-		s.at(f, "border none")
-		s.put(f, content, screen, d)
-	default:
+	content = atLeast(content, 1, 1) // Sway dies of a box that is narrower than its decorations
+	// The border with which the content is within the limits.
+	thick := max(0, (minFloatWidth-content.Width+1)/2, (minFloatHeight-content.Height+1)/2)
+	within := func(box checkpoint.Rect) bool {
+		return box.Width >= minFloatWidth && box.Height >= minFloatHeight && box.Width <= d.box.Width && box.Height <= d.box.Height
+	}
+	if within(box) {
 		s.put(f, box, screen, d)
 		return
 	}
+	s.at(f, "border pixel %d", thick)
+	s.put(f, checkpoint.Rect{
+		X: content.X - thick, Y: content.Y - thick,
+		Width: content.Width + 2*thick, Height: content.Height + 2*thick,
+	}, screen, d)
 	s.at(f, "border %s %d", f.saved.Border, f.saved.BorderWidth)
 }
 
@@ -100,7 +95,7 @@ func (d *desk) home(box checkpoint.Rect) string {
 // takes a float elsewhere, growing and shrinking do not: so it is put at the
 // edge of its output, grown until it covers its box, and shrunk to it.
 func (s *script) overhang(f *node, box, screen checkpoint.Rect) {
-	w, h := max(minFloatWidth, narrowest), minFloatHeight
+	const w, h = minFloatWidth, minFloatHeight
 	x := max(screen.X, min(screen.X+screen.Width-w, box.X))
 	y := max(screen.Y, min(screen.Y+screen.Height-h, box.Y))
 	s.at(f, "resize set width %d px height %d px", w, h)

@@ -26,7 +26,8 @@ type goal struct {
 	// the tree stands.
 	focused string
 	// outranked is set when the focused node was not the most recent one of
-	// its workspace, which no command can bring about: the focus wins.
+	// its workspace, or what was fullscreen everywhere did not have the focus,
+	// which no command can bring about.
 	outranked bool
 	// keep is the con_id to leave focused, instead of any replay.
 	keep int64
@@ -42,6 +43,7 @@ type goal struct {
 	renamed map[string]string // saved id of a workspace → the name it gets
 	scaled  []string          // saved ids of workspaces
 	unknown []int64           // con_ids of floats whose own size was not saved
+	carried []string          // saved ids of floats that go to the workspace that is shown
 }
 
 // leaf is a window of the checkpoint.
@@ -101,9 +103,56 @@ func newGoal(saved *checkpoint.Layout, d *desk, windows map[string]int64) *goal 
 			}
 		}
 	}
+	g.carrySticky()
+	g.focusGlobal()
 	g.rankFocused()
 	g.adopt(d)
 	return g
+}
+
+// carrySticky takes sticky floats from workspaces that nobody sees to the ones
+// that are shown on their outputs, as Sway does the next time it shows another.
+func (g *goal) carrySticky() {
+	shown := map[string]*workspace{}
+	for _, v := range g.visits {
+		shown[v.output] = g.workspace(v.workspace)
+	}
+	for _, w := range g.workspaces {
+		to := shown[w.output]
+		if to == w || to == nil {
+			continue
+		}
+		for _, f := range slices.Clone(w.floats) {
+			if !f.saved.Sticky {
+				continue
+			}
+			g.carried = append(g.carried, f.id)
+			is := func(n *node) bool { return n == f }
+			w.floats, w.focus = slices.DeleteFunc(w.floats, is), slices.DeleteFunc(w.focus, is)
+			to.floats, to.focus = append(to.floats, f), append(to.focus, f)
+		}
+	}
+	g.workspaces = slices.DeleteFunc(g.workspaces, func(w *workspace) bool { return len(w.roots()) == 0 })
+}
+
+// focusGlobal gives the focus to what is fullscreen on all outputs: no command
+// leaves it elsewhere.
+func (g *goal) focusGlobal() {
+	for _, w := range g.workspaces {
+		for _, root := range w.roots() {
+			root.walk(func(n *node) {
+				if n.fullscreen() != 2 {
+					return
+				}
+				if _, focused := g.find(g.focused); focused == nil || !n.holds(focused) {
+					g.outranked, g.focused = true, n.id
+				}
+				i := slices.IndexFunc(g.visits, func(v visit) bool { return v.workspace == w.name })
+				v := g.visits[i]
+				g.visits = append(slices.Delete(g.visits, i, i+1), v)
+			})
+		}
+	}
 }
 
 // rankFocused makes the focused node the most recent one of all around it.
@@ -229,7 +278,8 @@ func (g *goal) root(saved *checkpoint.Node, layout string, siblings int, where s
 		if len(n.nodes) == 0 {
 			return nil
 		}
-		if !whole || where == hidden { // Sway does not arrange what is hidden before it is shown
+		// What is hidden Sway does not arrange before it is shown.
+		if !whole || where == hidden && g.title > 0 {
 			n.arrange(n.box, g.title)
 		}
 	}

@@ -37,10 +37,6 @@ func guard(d *desk, batch []command) error {
 	return nil
 }
 
-// narrowest is the least width in pixels of a box that Sway 1.7 can draw a
-// title and borders in, with something to spare.
-const narrowest = 50
-
 // A verb is a command that steps are made of, and whom it may act on.
 type verb struct {
 	pattern *regexp.Regexp

@@ -181,9 +181,7 @@ func Restore(ctx context.Context, c Compositor, saved *checkpoint.Layout, window
 				return r.report, nil
 			}
 			looks--
-			if looks == lateLooks-1 {
-				clear(r.tried) // what comes from now on is another's doing
-			}
+			clear(r.tried) // what comes from now on is another's doing
 			continue
 		}
 		r.tried[step.kind]++

@@ -158,11 +158,8 @@ func (m *model) apply(text string, n *member) error {
 		m.focused = nil
 	case strings.HasPrefix(text, "resize set width "):
 		var width, height int
-		if _, err := fmt.Sscanf(text, "resize set width %d px height %d px", &width, &height); err != nil || width < 1 || height < 1 {
-			return errors.New("it has no size")
-		}
-		if n.window && width < narrowest {
-			return errors.New("it is too narrow for its decorations")
+		if _, err := fmt.Sscanf(text, "resize set width %d px height %d px", &width, &height); err != nil || width < minFloatWidth || height < minFloatHeight {
+			return errors.New("it may be narrower than its decorations")
 		}
 		delete(m.vast, n)
 		if width >= vast || height >= vast {

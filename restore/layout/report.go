@@ -98,8 +98,11 @@ func notRestored(saved *checkpoint.Layout, g *goal) []NotRestored {
 			add(w.ID, "name", fmt.Sprintf("the name %q cannot be given to sway in a command; it is %q instead", w.Name, name))
 		}
 	}
+	for _, id := range g.carried {
+		add(id, "workspace", "it is sticky and was on a workspace that was not shown; sway carries it to the one that is")
+	}
 	if g.outranked {
-		add(saved.Focused, "focus", "it had the focus without being the most recent of its workspace, to which no command leads; now it is")
+		add(saved.Focused, "focus", "it had the focus without being the most recent of its workspace, or below what is fullscreen everywhere, to which no command leads")
 	}
 	g.walk(func(n *node) {
 		for _, m := range notOurs(n.saved.Marks) {
