@@ -121,7 +121,15 @@ func (u *user) settle() error {
 	if err != nil {
 		return err
 	}
-	commands := []string{"gaps inner all plus 0"}
+	// Nor does it arrange what is behind a fullscreen window.
+	var commands, again []string
+	tree.Walk(func(n *sway.Node) {
+		if n.Type != "workspace" && n.FullscreenMode != 0 {
+			commands = append(commands, con(n)+"fullscreen disable")
+			again = append(again, con(n)+"fullscreen enable"+map[int]string{1: "", 2: " global"}[n.FullscreenMode])
+		}
+	})
+	commands = append(commands, "gaps inner all plus 0")
 	for _, o := range tree.Outputs() {
 		passed := false
 		for _, w := range o.Nodes {
@@ -149,7 +157,7 @@ func (u *user) settle() error {
 			}
 		}
 	}
-	return u.run(commands...)
+	return u.run(append(commands, again...)...)
 }
 
 // sound reports whether the state is one that commands can bring about. Sway

@@ -181,8 +181,10 @@ func (b *builder) toOutput(con int64, output string) {
 	}
 }
 
-// show makes an output show a workspace, which is created if there is none.
+// show makes an output show a workspace, which is created if there is none:
+// there, as anywhere else it would take the place of another.
 func (s *script) show(workspace, output string) {
+	s.plain("focus output %s", mustQuote(output))
 	s.plain("workspace --no-auto-back-and-forth %s", mustQuote(workspace))
 	s.then("move workspace to output %s", mustQuote(output))
 }

@@ -30,9 +30,13 @@ func (s *script) place(f *node, screen output, d *desk) {
 		s.put(f, atLeast(box, minFloatWidth, minFloatHeight), screen, d)
 		return
 	}
+	title := f.saved.DecoRect.Height
+	if f.saved.Border == "normal" { // of what is hidden Sway tells none
+		title = max(title, d.title)
+	}
 	content := checkpoint.Rect{
 		X:     box.X + f.saved.WindowRect.X,
-		Y:     box.Y + f.saved.DecoRect.Height + f.saved.WindowRect.Y,
+		Y:     box.Y + title + f.saved.WindowRect.Y,
 		Width: box.Width - f.saved.Rect.Width + f.saved.WindowRect.Width,
 		// Height is that of Rect without the title.
 		Height: box.Height - f.saved.Rect.Height - f.saved.DecoRect.Height + f.saved.WindowRect.Height,

@@ -68,6 +68,7 @@ var verbs = []verb{
 	{only(`border (none|normal|pixel)( [0-9]+)?|inhibit_idle [a-z]+`), shownOnes},
 	{only(`mark --add (` + quotedPattern + `|` + prefix + `[a-z0-9_]*)|unmark ` + quotedPattern), shownOnes},
 	{only(`move workspace to output ` + quotedPattern), shownOnes},
+	{only(`focus output ` + quotedPattern), nil},
 	{only(`workspace --no-auto-back-and-forth ` + quotedPattern), nil},
 	{only(`unmark (` + prefix + `[a-z0-9_]*|` + quotedPattern + `)`), nil},
 	{only(`floating_maximum_size -?[0-9]+ x -?[0-9]+`), nil},

@@ -92,6 +92,8 @@ func (m *model) plain(text string) error {
 	case verb == "workspace":
 		_, m.focusedOn, _ = strings.Cut(rest, " ")
 		m.focused = nil // any window of it; not known
+	case strings.HasPrefix(text, "focus output "):
+		m.focused, m.focusedOn = nil, ""
 	case verb == "unmark":
 		delete(m.marks, strings.Trim(rest, `"`))
 	case verb == "rename" || verb == "floating_maximum_size" || strings.HasPrefix(text, "move workspace to output"):

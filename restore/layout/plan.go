@@ -237,7 +237,8 @@ func sweepStep(g *goal, d *desk) step {
 }
 
 // pause ends for a while what would stop the commands to come: fullscreen,
-// which hides windows from them, and sticky, whose windows wander.
+// which hides windows from them, and sticky, whose windows wander. And what is
+// urgent would cease to be some time after it had the focus.
 func pause(g *goal, d *desk) script {
 	var s script
 	for _, con := range d.sorted() {
@@ -250,6 +251,9 @@ func pause(g *goal, d *desk) script {
 		}
 		if p.live.Sticky {
 			s.to(con, "sticky disable")
+		}
+		if p.live.Urgent && p.live.Window != nil {
+			s.to(con, "urgent disable")
 		}
 	}
 	return s
