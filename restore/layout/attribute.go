@@ -113,9 +113,9 @@ func last(g *goal, d *desk, paused bool) script {
 	var s script
 	var fullscreen []*node
 	g.walk(func(n *node) {
-		live := n.liveOf(d)
-		away := d.places[n.con].away()
-		if n.con == 0 || away && !n.scratch() {
+		live, standing := n.liveOf(d), d.places[n.con].standing
+		away := standing == hidden
+		if n.con == 0 || standing == inHidden {
 			return
 		}
 		if n.saved.Sticky != (live.Sticky && !paused) && !away {

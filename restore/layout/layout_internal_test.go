@@ -109,24 +109,25 @@ func TestNoStepIsDangerous(t *testing.T) {
 		for _, con := range cons {
 			windows[rapid.SampledFrom(all).Draw(t, "leaf")] = con
 		}
-		where := rapid.SliceOfN(rapid.IntRange(0, 3), len(all), len(all)).Draw(t, "where")
+		where := rapid.SliceOfN(rapid.IntRange(0, 5), len(all), len(all)).Draw(t, "where")
 		saved := &checkpoint.Layout{}
 		w := checkpoint.Workspace{ID: "ws:1", Name: "1", Layout: splitv, Rect: checkpoint.Rect{Width: 1000, Height: 1000}}
 		group := &checkpoint.Node{ID: "g", Layout: splith}
+		float := &checkpoint.Node{ID: "f", Layout: tabbed, Sticky: true}
+		hides := &checkpoint.Node{ID: "h", Layout: splitv, InScratchpad: true}
 		for i, id := range all {
-			switch where[i] {
-			case 0:
-				w.Nodes = append(w.Nodes, leaf(id))
-			case 1:
-				group.Nodes = append(group.Nodes, leaf(id))
-			case 2:
-				w.Floating = append(w.Floating, leaf(id))
-			case 3:
-				saved.Scratchpad = append(saved.Scratchpad, leaf(id))
-			}
+			n := leaf(id)
+			n.Urgent, n.Sticky, n.InScratchpad = i%2 == 0, i%3 == 0, where[i] == 3
+			n.Marks, n.Border = []string{"m" + id}, "pixel"
+			in := map[int]*[]*checkpoint.Node{
+				0: &w.Nodes, 1: &group.Nodes, 2: &w.Floating, 3: &saved.Scratchpad, 4: &float.Nodes, 5: &hides.Nodes,
+			}[where[i]]
+			*in = append(*in, n)
 		}
-		if len(group.Nodes) > 0 {
-			w.Nodes = append(w.Nodes, group)
+		for n, in := range map[*checkpoint.Node]*[]*checkpoint.Node{group: &w.Nodes, float: &w.Floating, hides: &saved.Scratchpad} {
+			if len(n.Nodes) > 0 {
+				*in = append(*in, n)
+			}
 		}
 		saved.Workspaces = []checkpoint.Workspace{w}
 		d := crowdedDesk()
@@ -134,6 +135,15 @@ func TestNoStepIsDangerous(t *testing.T) {
 			s := next(newGoal(saved, d, windows), d, func(k kind) bool { return k != tried })
 			if err := guard(d, s.commands); err != nil {
 				t.Fatalf("%s: %v", s.kind, err)
+			}
+			// A planted one is found wherever it stands.
+			at := rapid.IntRange(0, len(s.commands)).Draw(t, "at")
+			planted := slices.Insert(slices.Clone(s.commands), at, command{con: 31, text: "swap container with con_id 10"})
+			if err := guard(d, planted); !errors.Is(err, ErrDangerous) {
+				t.Fatalf("%s: a planted command was let through at %d", s.kind, at)
+			}
+			if at == 0 && guard(d, slices.Insert(slices.Clone(s.commands), 0, command{con: 31, text: "layout tabbed"})) == nil {
+				t.Fatalf("%s: layout on a child of a hidden group was let through", s.kind)
 			}
 		}
 	})
