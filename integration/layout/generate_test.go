@@ -179,7 +179,9 @@ func (u *user) sound() (bool, error) {
 		for _, w := range o.Nodes {
 			unseen := w.ID != o.CurrentWorkspace()
 			sticky := slices.ContainsFunc(w.Floating, func(n *sway.Node) bool { return n.Sticky })
-			sound = sound && !outranked(w) && !(unseen && (sticky || len(w.Windows()) == 0))
+			if outranked(w) || unseen && (sticky || len(w.Windows()) == 0) {
+				sound = false
+			}
 		}
 	}
 	tree.Walk(func(n *sway.Node) {

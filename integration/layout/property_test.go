@@ -337,7 +337,8 @@ func (s *score) check(t *testing.T, least features) {
 		have, least int
 	}{
 		{"nested three deep with tabs or stacks", s.nested, least.nested},
-		{"with floats", s.floats, least.floats}, {"with a scratchpad", s.scratchpad, least.scratchpad},
+		{"with floats", s.floats, least.floats},
+		{"with a scratchpad", s.scratchpad, least.scratchpad},
 	} {
 		if 100*f.have < f.least*s.cases {
 			t.Errorf("%d of %d cases are %s, want %d %%", f.have, s.cases, f.name, f.least)

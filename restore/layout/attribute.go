@@ -25,14 +25,12 @@ func (n *node) liveOf(d *desk) *sway.Node {
 
 // border sets the border of a window, which changes the size of a float. A
 // border that the client draws itself it also has by itself.
-func (s *script) border(n *node, d *desk) bool {
+func (s *script) border(n *node, d *desk) {
 	live := n.liveOf(d)
-	if !n.window() || n.saved.Border == "" || n.saved.Border == "csd" ||
-		n.saved.Border == live.Border && n.saved.BorderWidth == live.BorderWidth {
-		return false
+	if n.window() && n.saved.Border != "" && n.saved.Border != "csd" &&
+		(n.saved.Border != live.Border || n.saved.BorderWidth != live.BorderWidth) {
+		s.at(n, "border %s %d", n.saved.Border, n.saved.BorderWidth)
 	}
-	s.at(n, "border %s %d", n.saved.Border, n.saved.BorderWidth)
-	return true
 }
 
 // attributes sets the marks and the idle inhibitor of a node.

@@ -1,38 +1,43 @@
-// Package layout brings the tiled windows of a live Sway into the places that
-// a checkpoint holds: workspaces, split, tabbed and stacked containers of any
-// nesting, single-child chains included, sizes to the pixel, and the order of
-// focus everywhere.
+// Package layout brings a live Sway into the layout that a checkpoint holds:
+// workspaces on their outputs, in order; split, tabbed and stacked containers
+// of any nesting, single-child chains included; floating windows and groups,
+// one above the other; the scratchpad; sizes to the pixel; marks, borders and
+// what else a window has; and the order of focus everywhere.
 //
 // Sway has no command for that. What it has acts on one container at a time,
 // refuses sizes below a minimum and rearranges what lies around. So a tree is
 // built as a scaffold in which everything is tabbed: nothing is squashed, a
 // split always wraps, and every container has the whole workspace for itself.
 // Then each gets its layout and its sizes from the innermost outwards, still
-// with the room of the scaffold, and the focus is replayed.
+// with the room of the scaffold. Floats are built the same way on a stage, a
+// workspace of our own, and then put in their places. What focus and attributes
+// are about comes last, when all stands.
 //
 //	            ┌──────────────── Tree ◄───────────────┐
 //	            ▼                                      │
 //	saved ─► goal ─► next ─┬─ sweep   what is in the way      ─┐
-//	                       ├─ build   all, on wrong workspaces │
+//	                       ├─ build   what does not stand      │
 //	                       ├─ size    a scaffold that was left ├─ guard ─► Run
-//	                       ├─ adjust  sizes alone              │
-//	                       ├─ focus   the order of focus      ─┘
+//	                       ├─ adjust  sizes and places alone   │
+//	                       ├─ finish  attributes and focus    ─┘
 //	                       └─ nothing left: the report
 //
 // Each step is a function of the goal and of the tree just read, so what a
 // client or the user spoiled is found and repaired by the next, a killed run
 // is completed by the next run, and a desktop that is as it was saved gets no
-// command at all. As a rule one message does it: what comes out of the
-// scaffold is foretold, so that clients draw only in their final sizes, and
-// the second look at the tree finds nothing to do.
+// command at all. As a rule two messages do it, one to build and one to finish:
+// what comes out of the scaffold is foretold, so that clients draw only in
+// their final sizes. After floats were placed the desktop is watched for a
+// second: a client that answers an old size late resizes its window again.
 //
 // Some commands kill Sway, such as layout on a window of a hidden scratchpad
 // group. guard.go checks each command of each batch against a model of the
 // tree before anything is sent.
 //
-// Files: goal.go and node.go (what is wanted), desk.go (what is there), plan.go
-// (which step is next), build.go, size.go, focus.go (the steps), command.go and
-// guard.go (what is sent), compare.go and report.go (what came of it).
+// Files: goal.go, reach.go, screen.go and node.go (what is wanted), desk.go
+// (what is there), plan.go (which step is next), build.go, size.go, room.go,
+// float.go, attribute.go, focus.go (the steps), command.go, guard.go and
+// model.go (what is sent), compare.go and report.go (what came of it).
 package layout
 
 import (
@@ -176,7 +181,7 @@ func Restore(ctx context.Context, c Compositor, saved *checkpoint.Layout, window
 		}
 		step := next(r.goal, r.desk, r.may)
 		if step.kind == done {
-			if looks == 0 || !r.placed || wait(ctx, lateGap) != nil {
+			if looks == 0 || !r.placed || !wait(ctx, lateGap) {
 				r.finish(saved)
 				return r.report, nil
 			}
@@ -224,8 +229,8 @@ func (r *run) read(ctx context.Context) error {
 			r.bordered = false
 			return nil
 		}
-		if err := wait(ctx, pollGap); err != nil {
-			return err
+		if !wait(ctx, pollGap) {
+			return ctx.Err()
 		}
 	}
 }
@@ -272,14 +277,15 @@ func (d *desk) shown() []visit {
 	return out
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+// wait reports whether that time has passed before ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	case <-timer.C:
-		return nil
+		return true
 	}
 }
 

@@ -20,13 +20,13 @@ func names(n int) []string {
 	return out
 }
 
-// open starts windows of these names, in the order in which they come.
-func open(d *desktop.Desktop, apps []string) []*desktop.Window {
+// open starts windows of these names.
+func open(d *desktop.Desktop, apps []string) {
 	var want []desktop.Window
 	for _, app := range apps {
 		want = append(want, desktop.Window{AppID: app, Title: "title of " + app})
 	}
-	return d.Feet(want, "")
+	d.Feet(want, "")
 }
 
 // user makes a random person's changes to a desktop.
