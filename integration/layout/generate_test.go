@@ -163,7 +163,9 @@ func (u *user) settle() error {
 // sound reports whether the state is one that commands can bring about. Sway
 // makes some itself that none can:
 //
-//   - windows and containers of no or a negative size;
+//   - windows and containers of no or a negative size, or larger inside than
+//     outside (what was fullscreen when it was hidden);
+//   - a workspace that is called urgent, or not, unlike its windows;
 //   - a focused node that is not the most recent one of its workspace, as Sway
 //     has put a container around it since, or that is below what is fullscreen
 //     on all outputs;
@@ -179,7 +181,8 @@ func (u *user) sound() (bool, error) {
 		for _, w := range o.Nodes {
 			unseen := w.ID != o.CurrentWorkspace()
 			sticky := slices.ContainsFunc(w.Floating, func(n *sway.Node) bool { return n.Sticky })
-			if outranked(w) || unseen && (sticky || len(w.Windows()) == 0) {
+			urgent := slices.ContainsFunc(w.Windows(), func(n *sway.Node) bool { return n.Urgent })
+			if w.Urgent != urgent || outranked(w) || unseen && (sticky || len(w.Windows()) == 0) {
 				sound = false
 			}
 		}
@@ -189,7 +192,8 @@ func (u *user) sound() (bool, error) {
 			return
 		}
 		sound = sound && n.Rect.Width > 0 && n.Rect.Height > 0
-		sound = sound && (n.Window == nil || n.WindowRect.Width > 0 && n.WindowRect.Height > 0)
+		inside := n.WindowRect.Width > 0 && n.WindowRect.Height > 0 && n.WindowRect.X >= 0 && n.WindowRect.Width <= n.Rect.Width
+		sound = sound && (n.Window == nil || inside)
 		if n.FullscreenMode == 2 {
 			sound = sound && n.Rect == tree.Rect && focusedIn(n)
 		}

@@ -154,6 +154,7 @@ func (b *bench) try(seed uint64) (out outcome) {
 	b.tb.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
 	var u *user
+	var was captured
 	for {
 		if b.d == nil {
 			b.start()
@@ -161,63 +162,85 @@ func (b *bench) try(seed uint64) (out outcome) {
 		n := len(b.apps)/2 + 1 + r.IntN(len(b.apps)/2)
 		u = &user{ctx: b.ctx, d: b.d, rand: r, apps: append([]string(nil), b.apps[:n]...)}
 		err := u.state(b)
-		if errors.Is(err, errDied) {
-			out.died = append(out.died, fmt.Sprintf("%v, after %d commands", err, len(u.log)))
-			b.d = nil
-			continue
+		sound := false
+		if err == nil {
+			sound, err = u.sound()
 		}
-		if err != nil {
-			b.tb.Fatalf("%v", err)
+		if err == nil && sound {
+			was, err = b.capture()
 		}
-		if ok, err := u.sound(); err != nil {
-			b.tb.Fatalf("%v", err)
-		} else if ok {
+		if err == nil && sound {
 			break
 		}
-		out.excluded++
+		out.count(b, u, err)
 	}
 	var err error
 	if out.has, err = u.shape(); err != nil {
 		b.tb.Fatalf("%v", err)
 	}
-	var want []byte
-	var windows *checkpoint.Windows
-	var saved *checkpoint.Layout
-	for same := false; !same; { // what a loaded machine shows late
-		want = b.d.Settled()
-		if windows, saved, err = sway.Socket(b.d.Socket()).Snapshot(b.ctx, nil); err != nil {
-			b.tb.Fatalf("%v", err)
-		}
-		same = desktop.Diff(want, b.d.Tree()) == ""
-	}
 	made := u.log
 	u.log = nil
 	if r.IntN(4) == 0 {
 		b.renew(r)
-	} else if err := u.wreck(); errors.Is(err, errDied) {
-		out.died = append(out.died, err.Error())
+	} else if err := u.wreck(); err != nil {
+		out.count(b, u, err)
 		b.start()
-	} else if err != nil {
-		b.tb.Fatalf("%v", err)
+	}
+	if _, err := b.d.TrySettled(); err != nil { // a border of before may still show
+		out.count(b, u, fmt.Errorf("%w: %w", errDied, err))
+		b.start()
 	}
 	wrecked := u.log
-	b.d.Settled() // a border of before may still show
-	report, err := b.restore(windows, saved)
+	report, err := b.restore(was)
 	out.trips = report.RoundTrips
-	switch {
-	case err != nil:
+	if err == nil {
+		out.miss, err = judge(was.tree, b.d, report)
+	}
+	if err != nil {
 		out.miss = fmt.Sprintf("restore: %v", err)
 		if !b.d.Alive() {
-			out.miss = "SWAY DIED of our restore: " + out.miss
+			out.miss = "sway died of it: " + out.miss
 			b.d = nil
 		}
-	default:
-		out.miss = judge(want, b.d, report)
 	}
 	if out.miss != "" {
 		out.miss += "\nmade by:\n" + strings.Join(made, "\n") + "\nwrecked by:\n" + strings.Join(wrecked, "\n")
 	}
 	return out
+}
+
+// count notes a state that is not tried: Sway died of it, or it is one that no
+// command brings about.
+func (o *outcome) count(b *bench, u *user, err error) {
+	b.tb.Helper()
+	switch {
+	case errors.Is(err, errDied):
+		o.died = append(o.died, fmt.Sprintf("%v, the last of %d commands: %q", err, len(u.log), u.log[max(0, len(u.log)-3):]))
+		b.d = nil
+	case err != nil:
+		b.tb.Fatalf("%v", err)
+	default:
+		o.excluded++
+	}
+}
+
+// captured is a state, and what swaymsg says of it.
+type captured struct {
+	tree    []byte
+	windows *checkpoint.Windows
+	layout  *checkpoint.Layout
+}
+
+func (b *bench) capture() (c captured, err error) {
+	for same := false; !same; same = desktop.Diff(c.tree, b.d.Tree()) == "" { // what a loaded machine shows late
+		if c.tree, err = b.d.TrySettled(); err != nil {
+			return c, fmt.Errorf("%w: %w", errDied, err)
+		}
+		if c.windows, c.layout, err = sway.Socket(b.d.Socket()).Snapshot(b.ctx, nil); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
 }
 
 // state makes the state of a case out of whatever is there.
@@ -239,7 +262,7 @@ func (u *user) wreck() error {
 	return u.actions()
 }
 
-func (b *bench) restore(windows *checkpoint.Windows, saved *checkpoint.Layout) (layout.Report, error) {
+func (b *bench) restore(was captured) (layout.Report, error) {
 	b.tb.Helper()
 	socket := sway.Socket(b.d.Socket())
 	tree, err := socket.Tree(b.ctx)
@@ -251,34 +274,36 @@ func (b *bench) restore(windows *checkpoint.Windows, saved *checkpoint.Layout) (
 		byApp[n.Window.AppID] = n.ID
 	}
 	match := map[string]int64{}
-	for _, w := range windows.Items {
+	for _, w := range was.windows.Items {
 		match[w.Leaf] = byApp[w.AppID]
 	}
-	return layout.Restore(b.ctx, socket, saved, match, layout.Options{})
+	return layout.Restore(b.ctx, socket, was.layout, match, layout.Options{})
 }
 
 // judge compares a desktop with what swaymsg said of the saved one, and our own
 // report with that.
-func judge(want []byte, d *desktop.Desktop, report layout.Report) string {
-	got := d.Settled()
-	diff := desktop.Diff(want, got)
-	if diff != "" { // what a loaded machine shows late
-		got = d.Settled()
-		diff = desktop.Diff(want, got)
+func judge(want []byte, d *desktop.Desktop, report layout.Report) (string, error) {
+	got, err := d.TrySettled()
+	if err == nil && desktop.Diff(want, got) != "" { // what a loaded machine shows late
+		got, err = d.TrySettled()
 	}
+	if err != nil {
+		return "", err
+	}
+	diff := desktop.Diff(want, got)
 	short := report
 	short.Windows = nil
 	switch {
 	case diff == "" && !report.Exact():
-		return fmt.Sprintf("it is exact, but the report says otherwise: %+v", short)
+		return fmt.Sprintf("it is exact, but the report says otherwise: %+v", short), nil
 	case diff != "" && report.Exact() && len(report.NotRestored) == 0:
-		return diff + fmt.Sprintf("\nand the report says that it is exact: %+v", short)
+		return diff + fmt.Sprintf("\nand the report says that it is exact: %+v", short), nil
 	case diff != "":
-		return fmt.Sprintf("%s\nreport: %+v", diff, short)
+		return fmt.Sprintf("%s\nreport: %+v", diff, short), nil
 	case bytes.Contains(got, []byte("__helix_ckpt")):
-		return "a temporary name is left in the tree"
+		return "a temporary name is left in the tree", nil
 	}
-	return ""
+	return "", nil
 }
 
 type score struct {
