@@ -165,6 +165,7 @@ func (u *user) settle() error {
 //
 //   - windows and containers of no or a negative size, or larger inside than
 //     outside (what was fullscreen when it was hidden);
+//   - a float at half a pixel, where only centring puts one;
 //   - a workspace that is called urgent, or not, unlike its windows;
 //   - a focused node that is not the most recent one of its workspace, as Sway
 //     has put a container around it since, or that is below what is fullscreen
@@ -185,6 +186,12 @@ func (u *user) sound() (bool, error) {
 			if w.Urgent != urgent || outranked(w) || unseen && (sticky || len(w.Windows()) == 0) {
 				sound = false
 			}
+		}
+	}
+	for _, w := range tree.Workspaces() {
+		for _, n := range w.Floating {
+			half := n.DecoRect.Height > 0 && (n.DecoRect.X != n.Rect.X-w.Rect.X || w.Layout != "stacked" && n.DecoRect.Y+n.DecoRect.Height != n.Rect.Y-w.Rect.Y)
+			sound = sound && !half
 		}
 	}
 	tree.Walk(func(n *sway.Node) {

@@ -184,6 +184,11 @@ func compareFocus(g *goal, d *desk) []Difference {
 			out = append(out, Difference{o.name, "focus", fmt.Sprintf("%q", want), fmt.Sprintf("%q", got)})
 		}
 	}
+	if last := len(g.visits) - 1; last >= 0 && g.workspace(g.visits[last].workspace) == nil {
+		if w := d.workspace(g.visits[last].workspace); w != nil && w.con != d.focused {
+			out = append(out, Difference{w.name, "focused", fmt.Sprint(w.con), fmt.Sprint(d.focused)})
+		}
+	}
 	if w, n := g.find(g.focused); n != nil && n.con != 0 && (n == &w.node || g.stands(n, w, d)) && d.focused != n.con {
 		out = append(out, Difference{g.focused, "focused", fmt.Sprint(n.con), fmt.Sprint(d.focused)})
 	}
