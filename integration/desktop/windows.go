@@ -115,7 +115,7 @@ func (d *Desktop) Settled() []byte {
 // TrySettled is Settled for a Sway that may have died.
 func (d *Desktop) TrySettled() ([]byte, error) {
 	const quiet = 250 * time.Millisecond
-	last, err := d.swaymsg("-t", "get_tree")
+	last, err := d.ask(getTree, "")
 	since, deadline := time.Now(), time.Now().Add(patience)
 	for err == nil && time.Since(since) < quiet {
 		if time.Now().After(deadline) {
@@ -123,14 +123,18 @@ func (d *Desktop) TrySettled() ([]byte, error) {
 		}
 		time.Sleep(quiet / 10)
 		var now []byte
-		if now, err = d.swaymsg("-t", "get_tree"); err == nil && !bytes.Equal(now, last) {
+		if now, err = d.ask(getTree, ""); err == nil && !bytes.Equal(now, last) {
 			last, since = now, time.Now()
 		}
+	}
+	var tree []byte
+	if err == nil {
+		tree, err = d.swaymsg("-t", "get_tree")
 	}
 	if err != nil && !d.Alive() {
 		return nil, fmt.Errorf("sway died: %s", d.sway.output())
 	}
-	return last, err
+	return tree, err
 }
 
 func (d *Desktop) tree() (*node, error) {
