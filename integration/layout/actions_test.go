@@ -69,7 +69,11 @@ func (u *user) action(tree *sway.Node) []string {
 		if global {
 			return nil
 		}
-		return focusUp("layout " + u.pick("splith", "splitv", "tabbed", "stacking", "toggle split"))
+		layouts := []string{"splith", "splitv", "tabbed", "toggle split"}
+		if !small { // the titles of many windows leave no room for them
+			layouts = append(layouts, "stacking")
+		}
+		return focusUp("layout " + u.pick(layouts...))
 	case 6, 7:
 		return []string{con(w) + "move " + u.pick("left", "right", "up", "down")}
 	case 8:

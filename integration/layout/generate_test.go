@@ -160,52 +160,46 @@ func (u *user) settle() error {
 	return u.run(append(commands, again...)...)
 }
 
-// sound reports whether the state is one that commands can bring about. Sway
-// makes some itself that none can:
-//
-//   - windows and containers of no or a negative size, or larger inside than
-//     outside (what was fullscreen when it was hidden);
-//   - a float at half a pixel, where only centring puts one;
-//   - a workspace that is called urgent, or not, unlike its windows;
-//   - a focused node that is not the most recent one of its workspace, as Sway
-//     has put a container around it since, or that is below what is fullscreen
-//     on all outputs;
-//   - something that is called fullscreen on all outputs and is not;
-//   - a sticky float, or nothing at all, on a workspace that nobody sees.
-func (u *user) sound() (bool, error) {
+// unreachable says why no command can bring about the state, which Sway has
+// made itself; it is empty for all others.
+func (u *user) unreachable() (string, error) {
 	tree, err := u.look()
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	sound := true
+	why := ""
+	when := func(is bool, reason string) {
+		if is {
+			why = reason
+		}
+	}
 	for _, o := range tree.Outputs() {
 		for _, w := range o.Nodes {
 			unseen := w.ID != o.CurrentWorkspace()
-			sticky := slices.ContainsFunc(w.Floating, func(n *sway.Node) bool { return n.Sticky })
 			urgent := slices.ContainsFunc(w.Windows(), func(n *sway.Node) bool { return n.Urgent })
-			if w.Urgent != urgent || outranked(w) || unseen && (sticky || len(w.Windows()) == 0) {
-				sound = false
+			when(w.Urgent != urgent, "a workspace is called urgent, or not, unlike its windows")
+			when(outranked(w), "the focused node is not the most recent of its workspace: Sway has put a container around it since")
+			when(unseen && len(w.Windows()) == 0, "an empty workspace that nobody sees")
+			for _, n := range w.Floating {
+				when(unseen && n.Sticky, "a sticky float on a workspace that nobody sees")
+				x, y := n.Rect.X-w.Rect.X, n.Rect.Y-n.DecoRect.Height-w.Rect.Y
+				when(n.DecoRect.Height > 0 && (n.DecoRect.X != x || w.Layout != "stacked" && n.DecoRect.Y != y),
+					"a float at half a pixel, where only centring puts one")
 			}
-		}
-	}
-	for _, w := range tree.Workspaces() {
-		for _, n := range w.Floating {
-			half := n.DecoRect.Height > 0 && (n.DecoRect.X != n.Rect.X-w.Rect.X || w.Layout != "stacked" && n.DecoRect.Y+n.DecoRect.Height != n.Rect.Y-w.Rect.Y)
-			sound = sound && !half
 		}
 	}
 	tree.Walk(func(n *sway.Node) {
 		if n.Type != "con" && n.Type != "floating_con" {
 			return
 		}
-		sound = sound && n.Rect.Width > 0 && n.Rect.Height > 0
-		inside := n.WindowRect.Width > 0 && n.WindowRect.Height > 0 && n.WindowRect.X >= 0 && n.WindowRect.Width <= n.Rect.Width
-		sound = sound && (n.Window == nil || inside)
-		if n.FullscreenMode == 2 {
-			sound = sound && n.Rect == tree.Rect && focusedIn(n)
-		}
+		when(n.FullscreenMode == 2 && n.Rect != tree.Rect, "something is called fullscreen on all outputs and is not")
+		when(n.FullscreenMode == 2 && !focusedIn(n), "the focus is below what is fullscreen on all outputs")
+		when(n.Window != nil && (n.WindowRect.X < 0 || n.WindowRect.Width > n.Rect.Width),
+			"a window is larger inside than outside: it was fullscreen when it was hidden")
+		when(n.Rect.Width <= 0 || n.Rect.Height <= 0 || n.Window != nil && (n.WindowRect.Width <= 0 || n.WindowRect.Height <= 0),
+			"a window or container of no or a negative size")
 	})
-	return sound, nil
+	return why, nil
 }
 
 func focusedIn(n *sway.Node) bool {

@@ -65,7 +65,7 @@ type features struct{ nested, floats, scratchpad int }
 func property(t *testing.T, generate func(*user) error, least features) {
 	t.Helper()
 	s := seed(t)
-	var score score
+	score := score{excluded: map[string]int{}}
 	var workers sync.WaitGroup
 	for odd, windows := range []int{10, 20} {
 		workers.Go(func() {
@@ -107,7 +107,7 @@ type bench struct {
 // outcome of a case.
 type outcome struct {
 	died     []string // what killed Sway while the state was made
-	excluded int      // states that Sway itself cannot be brought to
+	excluded []string // why states were drawn again that no command leads to
 	has      shape
 	miss     string // what differs; empty when exact
 	trips    int
@@ -162,17 +162,17 @@ func (b *bench) try(seed uint64) (out outcome) {
 		n := len(b.apps)/2 + 1 + r.IntN(len(b.apps)/2)
 		u = &user{ctx: b.ctx, d: b.d, rand: r, apps: append([]string(nil), b.apps[:n]...)}
 		err := u.state(b)
-		sound := false
+		why := ""
 		if err == nil {
-			sound, err = u.sound()
+			why, err = u.unreachable()
 		}
-		if err == nil && sound {
+		if err == nil && why == "" {
 			was, err = b.capture()
 		}
-		if err == nil && sound {
+		if err == nil && why == "" {
 			break
 		}
-		out.count(b, u, err)
+		out.count(b, u, why, err)
 	}
 	var err error
 	if out.has, err = u.shape(); err != nil {
@@ -183,11 +183,11 @@ func (b *bench) try(seed uint64) (out outcome) {
 	if r.IntN(4) == 0 {
 		b.renew(r)
 	} else if err := u.wreck(); err != nil {
-		out.count(b, u, err)
+		out.count(b, u, "", err)
 		b.start()
 	}
 	if _, err := b.d.TrySettled(); err != nil { // a border of before may still show
-		out.count(b, u, fmt.Errorf("%w: %w", errDied, err))
+		out.count(b, u, "", fmt.Errorf("%w: %w", errDied, err))
 		b.start()
 	}
 	wrecked := u.log
@@ -211,7 +211,7 @@ func (b *bench) try(seed uint64) (out outcome) {
 
 // count notes a state that is not tried: Sway died of it, or it is one that no
 // command brings about.
-func (o *outcome) count(b *bench, u *user, err error) {
+func (o *outcome) count(b *bench, u *user, why string, err error) {
 	b.tb.Helper()
 	switch {
 	case errors.Is(err, errDied):
@@ -220,7 +220,7 @@ func (o *outcome) count(b *bench, u *user, err error) {
 	case err != nil:
 		b.tb.Fatalf("%v", err)
 	default:
-		o.excluded++
+		o.excluded = append(o.excluded, why)
 	}
 }
 
@@ -309,7 +309,9 @@ func judge(want []byte, d *desktop.Desktop, report layout.Report) (string, error
 type score struct {
 	mu sync.Mutex
 
-	cases, exact, nested, floats, scratchpad, excluded, trips int
+	cases, exact, nested, floats, scratchpad, trips int
+
+	excluded map[string]int // by why
 
 	died []string
 }
@@ -319,7 +321,9 @@ func (s *score) add(t *testing.T, seed uint64, o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cases++
-	s.excluded += o.excluded
+	for _, why := range o.excluded {
+		s.excluded[why]++
+	}
 	s.trips = max(s.trips, o.trips)
 	s.died = append(s.died, o.died...)
 	for _, f := range []struct {
@@ -340,8 +344,11 @@ func (s *score) add(t *testing.T, seed uint64, o outcome) {
 func (s *score) print(t *testing.T) {
 	t.Helper()
 	t.Logf("%d cases: %d exact, %d missed; %d nested three deep with tabs or stacks, %d with floats, %d with a scratchpad; "+
-		"%d drawn again for sizes that sway cannot be brought to; sway died %d times while the states were made; at most %d round trips",
-		s.cases, s.exact, s.cases-s.exact, s.nested, s.floats, s.scratchpad, s.excluded, len(s.died), s.trips)
+		"sway died %d times while the states were made; at most %d round trips",
+		s.cases, s.exact, s.cases-s.exact, s.nested, s.floats, s.scratchpad, len(s.died), s.trips)
+	for why, n := range s.excluded {
+		t.Logf("drawn again, as no command leads there: %d: %s", n, why)
+	}
 	for _, d := range s.died {
 		t.Logf("%s", d)
 	}

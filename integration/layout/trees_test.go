@@ -56,7 +56,7 @@ func (t *treeBuilder) workspace(name, output string, apps []string) error {
 		return err
 	}
 	floats := 0
-	if t.chance(60) {
+	if t.chance(70) {
 		floats = t.rand.IntN(len(apps)/2 + 1)
 	}
 	tiled := apps[floats:]
@@ -155,7 +155,7 @@ func (t *treeBuilder) float(workspace, output string, apps []string) error {
 	if t.chance(20) { // out over the edge
 		commands = append(commands, float+fmt.Sprintf("resize grow %s %d px", t.pick("left", "right", "up", "down"), 1+t.rand.IntN(900)))
 	}
-	if t.chance(35) {
+	if t.chance(60) {
 		commands = append(commands, float+"move scratchpad")
 		if t.chance(50) {
 			commands = append(commands, "workspace "+quoted(workspace), float+"scratchpad show")
