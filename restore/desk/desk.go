@@ -319,8 +319,6 @@ func placed(s layout.State) restore.Result {
 		return restore.Restored
 	case layout.Placed:
 		return restore.Partial
-	case layout.Left:
-		return restore.Skipped
 	}
 	return restore.Failed
 }
