@@ -71,7 +71,7 @@ func TestAnOverwrittenChunkCostsLittle(t *testing.T) {
 // onDisk returns how much the files below dir take.
 func onDisk(tb testing.TB, dir string) (n int64) {
 	tb.Helper()
-	must(tb, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	must(tb, filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
