@@ -108,8 +108,13 @@ func writeOwner(f *os.File, o Owner) error {
 	return f.Truncate(int64(size))
 }
 
-// Release gives the lock back.
-func (l *Lock) Release() error { return l.f.Close() }
+// Release gives the lock back. It unlocks, since closing would not be enough while
+// a child that is being started still has the file.
+func (l *Lock) Release() error {
+	unlock := whole()
+	unlock.Type = unix.F_UNLCK
+	return errors.Join(unix.FcntlFlock(l.f.Fd(), unix.F_OFD_SETLK, unlock), l.f.Close())
+}
 
 // Holder reports who holds the lock of the session directory dir. It asks the
 // kernel and takes no lock itself, so it never gets in an owner's way.
