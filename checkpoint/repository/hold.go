@@ -30,7 +30,7 @@ func (r *Repository) Hold(id checkpoint.ID) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("hold checkpoint %s: %w", id, err)
 	}
-	release = func() { f.Close() } // read only
+	release = func() { unlock(f) }
 	err = flock(f, unix.LOCK_SH)
 	if err == nil && gone(f, path) {
 		err = unix.EWOULDBLOCK
@@ -96,7 +96,7 @@ func claim(path string) (release func(), ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	release = func() { f.Close() } // nothing was written
+	release = func() { unlock(f) }
 	if err := flock(f, unix.LOCK_EX); err != nil {
 		release()
 		if errors.Is(err, unix.EWOULDBLOCK) {
@@ -117,4 +117,11 @@ func flock(f *os.File, how int) error {
 		return nil
 	}
 	return err
+}
+
+// unlock ends what flock did and closes f, of which nothing was written. Closing
+// alone would not do while a child that is being started still has the file.
+func unlock(f *os.File) {
+	unix.Flock(int(f.Fd()), unix.LOCK_UN) //nolint:errcheck // closing ends it as well
+	f.Close()
 }
