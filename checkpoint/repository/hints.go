@@ -14,7 +14,7 @@ import (
 )
 
 // Hints make the cost of a capture follow the change. For what is put again and
-// again under one key, they remember of every chunk a short hash, which is eight
+// again under one key, they remember of every chunk a short hash, which is six
 // times as fast as its id, and the id: a chunk with the same hint has the same
 // id. The hash is keyed with random bytes, so that nobody can make a changed
 // chunk look unchanged; by chance it happens once in 2^64.
