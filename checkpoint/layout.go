@@ -61,9 +61,6 @@ type Layout struct {
 	Workspaces []Workspace `json:"workspaces,omitempty"`
 	// Scratchpad holds the hidden windows, in Sway's order.
 	Scratchpad []*Node `json:"scratchpad,omitempty"`
-	// ScratchpadFocus lists ids of all members of the scratchpad, hidden and
-	// shown, the last one first.
-	ScratchpadFocus []string `json:"scratchpad_focus,omitempty"`
 	// Focused is the id of the focused node or workspace.
 	Focused string `json:"focused,omitempty"`
 }
@@ -237,11 +234,6 @@ func (d desk) validate(l *Layout) error {
 	}
 	if err := d.visit(l.Scratchpad, 1); err != nil {
 		return err
-	}
-	for _, id := range l.ScratchpadFocus {
-		if !d.ids[id] {
-			return fmt.Errorf("scratchpad_focus names %s, which is not there", id)
-		}
 	}
 	if l.Focused != "" && !d.ids[l.Focused] {
 		return fmt.Errorf("focused node %s is not there", l.Focused)

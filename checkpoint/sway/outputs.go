@@ -30,17 +30,3 @@ func (s Socket) Outputs(ctx context.Context) ([]checkpoint.Output, error) {
 	})
 	return outputs, err
 }
-
-// Config reads the text of the configuration file that Sway has loaded, without
-// the files that it includes.
-func (s Socket) Config(ctx context.Context) (string, error) {
-	var text string
-	err := s.with(ctx, "get_config", func(ctx context.Context, client sway.Client) error {
-		c, err := client.GetConfig(ctx)
-		if err == nil {
-			text = c.Config
-		}
-		return err
-	})
-	return text, err
-}

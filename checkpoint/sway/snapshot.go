@@ -113,13 +113,6 @@ func layoutOf(root *Node, outputs []checkpoint.Output) *checkpoint.Layout {
 	}
 	if s := root.Scratchpad(); s != nil {
 		l.Scratchpad, _ = nodesOf(slices.Concat(s.Nodes, s.Floating))
-		members := map[int64]string{}
-		root.Walk(func(n *Node) {
-			if n.InScratchpad && n.shown() {
-				members[n.ID] = nodeID(n)
-			}
-		})
-		l.ScratchpadFocus = focusOf(s.Focus, members)
 	}
 	root.Walk(func(n *Node) {
 		switch {

@@ -70,8 +70,6 @@ const (
 	// 0.1 s and foot maps after 0.04 s on an idle machine; a loaded one with
 	// the race detector takes many times that.
 	patience = 30 * time.Second
-	// deathLag is how long after its socket closed Sway may still be there.
-	deathLag = time.Second
 	// pollEvery is how often a state without an event is looked at.
 	pollEvery = 10 * time.Millisecond
 )
@@ -136,16 +134,6 @@ func (d *Desktop) Socket() string { return d.socket }
 
 // PID is that of Sway.
 func (d *Desktop) PID() int { return d.sway.pid() }
-
-// Alive reports whether Sway runs.
-func (d *Desktop) Alive() bool {
-	select {
-	case <-d.sway.done:
-		return false
-	case <-time.After(deathLag):
-		return true
-	}
-}
 
 // Credential is whom the desktop's processes run as; nil when that is the user
 // of the test.

@@ -105,36 +105,19 @@ func (d *Desktop) Tree() []byte {
 // command by up to 200 ms, until the client has drawn.
 func (d *Desktop) Settled() []byte {
 	d.tb.Helper()
-	raw, err := d.TrySettled()
-	if err != nil {
-		d.tb.Fatalf("desktop: %v", err)
-	}
-	return raw
-}
-
-// TrySettled is Settled for a Sway that may have died.
-func (d *Desktop) TrySettled() ([]byte, error) {
 	const quiet = 250 * time.Millisecond
-	last, err := d.ask(getTree, "")
+	last := d.Tree()
 	since, deadline := time.Now(), time.Now().Add(patience)
-	for err == nil && time.Since(since) < quiet {
+	for time.Since(since) < quiet {
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("the tree still changes after %v", patience)
+			d.tb.Fatalf("desktop: the tree still changes after %v", patience)
 		}
 		time.Sleep(quiet / 10)
-		var now []byte
-		if now, err = d.ask(getTree, ""); err == nil && !bytes.Equal(now, last) {
+		if now := d.Tree(); !bytes.Equal(now, last) {
 			last, since = now, time.Now()
 		}
 	}
-	var tree []byte
-	if err == nil {
-		tree, err = d.swaymsg("-t", "get_tree")
-	}
-	if err != nil && !d.Alive() {
-		return nil, fmt.Errorf("sway died: %s", d.sway.output())
-	}
-	return tree, err
+	return last
 }
 
 func (d *Desktop) tree() (*node, error) {

@@ -319,6 +319,8 @@ func placed(s layout.State) restore.Result {
 		return restore.Restored
 	case layout.Placed:
 		return restore.Partial
+	case layout.Left:
+		return restore.Skipped
 	}
 	return restore.Failed
 }

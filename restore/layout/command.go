@@ -13,9 +13,8 @@ import (
 // that what a killed run left behind is swept by the next.
 const (
 	prefix = "__helix_ckpt"
-	// stage, with a number, is the workspace on which windows wait while theirs
-	// is built.
-	stage = prefix + "_stage_"
+	// stage is the workspace on which windows wait while theirs is built.
+	stage = prefix + "_stage"
 	// anchor marks the sibling after which windows are put. A mark that begins
 	// with an underscore is not drawn, and Sway holds each mark once.
 	anchor = prefix + "_anchor"
@@ -52,16 +51,13 @@ func (s *script) to(con int64, format string, args ...any) {
 	*s = append(*s, command{con: con, text: fmt.Sprintf(format, args...)})
 }
 
-// at adds a command on a node of the goal. It adds none for a container that
-// has no name yet: one inside a chain that is just made.
+// at adds a command on a node of the goal.
 func (s *script) at(n *node, format string, args ...any) {
 	c := command{con: n.con, text: fmt.Sprintf(format, args...)}
 	if n.mark != "" { // it was made in this batch
 		c.con, c.mark = 0, n.mark
 	}
-	if c.con != 0 || c.mark != "" {
-		*s = append(*s, c)
-	}
+	*s = append(*s, c)
 }
 
 // then adds a command on what the command before it focused.
@@ -122,15 +118,7 @@ var keywords = map[string]bool{
 // returns false for a name that cannot be said to Sway: keywords, line breaks,
 // and a backslash before what the parser would take as escaped.
 func quote(name string) (string, bool) {
-	if keywords[strings.ToLower(name)] {
-		return "", false
-	}
-	return quoteText(name)
-}
-
-// quoteText is quote for what may be any word.
-func quoteText(name string) (string, bool) {
-	if name == "" || strings.ContainsAny(name, "\n\x00") {
+	if name == "" || keywords[strings.ToLower(name)] || strings.ContainsAny(name, "\n\x00") {
 		return "", false
 	}
 	var b strings.Builder

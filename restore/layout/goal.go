@@ -11,39 +11,25 @@ import (
 // the windows that are missing, in the space that is there now.
 type goal struct {
 	workspaces []*workspace // those with windows, in saved order
-	// scratchpad are its members, hidden and shown, in saved order; the shown
-	// ones also float on a workspace.
-	scratchpad []*node
+	// floating are the windows to float, by their workspace: where they float
+	// is not restored, but they must not stand among the tiled ones.
+	floating map[int64]string
 	// windows are all saved leaves.
 	windows []leaf
 	live    map[int64]bool // con_ids of those that are there
-	// visits are the workspaces in the order in which the replay of the focus
-	// visits them: the last is the focused one.
-	visits []visit
-	// standing are the same workspaces in the order in which they stand.
-	standing []visit
+	// visits are names of workspaces in the order in which the replay of the
+	// focus visits them: the last is the focused one.
+	visits []string
 	// focused is the saved id of the focused node; its con_id is found when
 	// the tree stands.
 	focused string
-	// outranked is set when the focused node was not the most recent one of
-	// its workspace, or what was fullscreen everywhere did not have the focus,
-	// which no command can bring about.
-	outranked bool
 	// keep is the con_id to leave focused, instead of any replay.
 	keep int64
 
 	title int // height of a title bar in pixels, 0 when nothing tells
-	// stage is the area of the stage.
-	stage checkpoint.Rect
-	// maximum is the floating_maximum_size that was configured; empty when it
-	// is not known, and must not be changed.
-	maximum string
 
-	screens map[string]output // by saved name, those of today
 	renamed map[string]string // saved id of a workspace → the name it gets
-	scaled  []string          // saved ids of workspaces
-	unknown []int64           // con_ids of floats whose own size was not saved
-	carried []string          // saved ids of floats that go to the workspace that is shown
+	scaled  []string
 }
 
 // leaf is a window of the checkpoint.
@@ -53,88 +39,41 @@ type leaf struct {
 	where standing
 }
 
-// visit is one stop of the replay.
-type visit struct {
-	workspace, output string
-	layout            string // of a workspace without tiled windows; else empty
-}
-
-// newGoal works out what the desk d can be of saved, and looks up in d what
-// stands already.
+// newGoal works out what the desk d can be of saved.
 func newGoal(saved *checkpoint.Layout, d *desk, windows map[string]int64) *goal {
 	g := &goal{
-		live: map[int64]bool{}, focused: saved.Focused, screens: screensFor(saved, d),
+		floating: map[int64]string{}, live: map[int64]bool{}, focused: saved.Focused,
 		renamed: map[string]string{}, title: d.title,
 	}
 	if g.title == 0 {
 		g.title = titleOf(saved)
-	}
-	if o, ok := d.output(d.focusedOn); ok {
-		g.stage = o.area
 	}
 	taken := map[string]bool{}
 	for _, w := range saved.Workspaces {
 		taken[w.Name] = true
 	}
 	names := map[string]string{}
-	members := map[string]*node{}
 	for _, w := range saved.Workspaces {
 		name := w.Name
-		if _, ok := quote(name); !ok || ours(name) {
+		if _, ok := quote(name); !ok {
 			name = sayable(name, taken)
 			taken[name] = true
 			g.renamed[w.ID] = name
 		}
 		names[w.ID] = name
-		g.addWorkspace(w, name, d, windows, members)
+		g.addWorkspace(w, name, d, windows)
 	}
 	for _, n := range saved.Scratchpad {
-		if f := g.root(n, "", 1, hidden, d, windows); f != nil {
-			g.rescale(f, outputAt(saved, f.box), d)
-			members[n.ID] = f
-		}
+		g.addLeaves(n, hidden, d, windows)
 	}
-	g.scratchpad = memberOrder(saved, members)
-	g.visits = g.visitsOf(saved, names)
-	for _, w := range saved.Workspaces {
-		for _, v := range g.visits {
-			if v.workspace == names[w.ID] {
-				g.standing = append(g.standing, v)
-			}
-		}
-	}
-	g.carrySticky()
-	g.focusGlobal()
-	g.rankFocused()
-	g.adopt(d)
+	g.visits = visits(saved, names)
 	return g
 }
 
-// memberOrder puts the members of the scratchpad in order. Checkpoints before
-// scratchpad_focus hold the order of the hidden ones only.
-func memberOrder(saved *checkpoint.Layout, members map[string]*node) []*node {
-	ids := slices.Clone(saved.ScratchpadFocus)
-	slices.Reverse(ids)
-	for _, n := range saved.Scratchpad {
-		ids = append(ids, n.ID)
-	}
-	for _, w := range saved.Workspaces {
-		for _, n := range w.Floating {
-			ids = append(ids, n.ID)
-		}
-	}
-	var out []*node
-	for _, id := range ids {
-		if n := members[id]; n != nil && !slices.Contains(out, n) {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// addLeaves notes the windows below n and returns which of them are there.
-func (g *goal) addLeaves(n *checkpoint.Node, where standing, d *desk, windows map[string]int64) map[string]int64 {
-	here := map[string]int64{}
+// addLeaves notes the windows below n and returns the con_ids of those that
+// are there.
+func (g *goal) addLeaves(n *checkpoint.Node, where standing, d *desk, windows map[string]int64) []int64 {
+	var found []int64
 	n.Walk(func(n *checkpoint.Node, _ int) {
 		if !n.Leaf() {
 			return
@@ -146,111 +85,65 @@ func (g *goal) addLeaves(n *checkpoint.Node, where standing, d *desk, windows ma
 		g.windows = append(g.windows, leaf{n.ID, con, where})
 		if con != 0 {
 			g.live[con] = true
+			found = append(found, con)
 		}
-		here[n.ID] = con
 	})
-	return here
+	return found
 }
 
-func (g *goal) addWorkspace(saved checkpoint.Workspace, name string, d *desk, windows map[string]int64, members map[string]*node) {
-	screen := g.screens[saved.Output]
-	w := &workspace{name: name, output: screen.name}
+func (g *goal) addWorkspace(saved checkpoint.Workspace, name string, d *desk, windows map[string]int64) {
+	w := &workspace{name: name, output: saved.Output}
 	w.node = node{id: saved.ID, layout: saved.Layout, box: saved.Rect}
 	here := map[string]int64{}
 	for _, n := range saved.Nodes {
-		for id, con := range g.addLeaves(n, tiled, d, windows) {
-			here[id] = con
+		from := len(g.windows)
+		g.addLeaves(n, tiled, d, windows)
+		for _, l := range g.windows[from:] {
+			here[l.id] = l.con
+		}
+	}
+	for _, n := range saved.Floating {
+		for _, con := range g.addLeaves(n, floating, d, windows) {
+			g.floating[con] = name
+			w.floating = append(w.floating, con)
 		}
 	}
 	whole := w.take(saved.Nodes, saved.Focus, here)
-	area := screen.area
-	if live := d.workspace(name); live != nil && live.output == w.output {
-		area = live.box
-	}
-	for _, n := range saved.Floating {
-		f := g.root(n, saved.Layout, len(saved.Floating), floating, d, windows)
-		if f == nil {
-			continue
+	if len(w.nodes) == 0 {
+		if len(w.floating) > 0 {
+			g.workspaces = append(g.workspaces, w)
 		}
-		f.move(saved.Rect, area, g.title)
-		w.floats = append(w.floats, f)
-		if n.InScratchpad {
-			members[n.ID] = f
-		}
-	}
-	if len(w.roots()) == 0 {
 		return
 	}
-	w.focus = ranked(saved.Focus, w.roots())
+	area := saved.Rect
+	if live := d.workspace(name); live != nil {
+		area = live.box
+	} else if o, ok := d.output(saved.Output); ok && o.area != (checkpoint.Rect{}) {
+		area = o.area
+	}
 	if area != saved.Rect {
 		g.scaled = append(g.scaled, saved.ID)
 	}
-	if len(w.nodes) > 0 && (!whole || area != saved.Rect) {
+	if !whole || area != saved.Rect {
 		w.arrange(area, g.title)
 	}
 	g.workspaces = append(g.workspaces, w)
 }
 
-// root takes a floating or hidden window or group; nil when all its windows
-// are missing.
-func (g *goal) root(saved *checkpoint.Node, layout string, siblings int, where standing, d *desk, windows map[string]int64) *node {
-	here := g.addLeaves(saved, where, d, windows)
-	n := &node{
-		id: saved.ID, saved: saved, under: saved.FullscreenMode != 0,
-		box: boxOf(saved.Rect, saved.DecoRect, layout, siblings),
-	}
-	if saved.Leaf() {
-		if n.con = here[saved.ID]; n.con == 0 {
-			return nil
-		}
-	} else {
-		n.layout = saved.Layout
-		whole := n.take(saved.Nodes, saved.Focus, here)
-		if len(n.nodes) == 0 {
-			return nil
-		}
-		// What is hidden Sway does not arrange before it is shown.
-		if !whole || where == hidden && g.title > 0 {
-			n.arrange(n.box, g.title)
-		}
-	}
-	if saved.FullscreenMode != 0 {
-		g.unknown = append(g.unknown, n.first().con)
-	}
-	return n
-}
-
-// move gives a floating node the place in the area to that it had in from.
-func (n *node) move(from, to checkpoint.Rect, title int) {
-	if from == to || from.Width <= 0 || from.Height <= 0 {
-		return
-	}
-	scale := func(v, of, into int) int { return int(float64(v) * float64(into) / float64(of)) }
-	n.arrange(checkpoint.Rect{
-		X:     to.X + scale(n.box.X-from.X, from.Width, to.Width),
-		Y:     to.Y + scale(n.box.Y-from.Y, from.Height, to.Height),
-		Width: scale(n.box.Width, from.Width, to.Width), Height: scale(n.box.Height, from.Height, to.Height),
-	}, title)
-}
-
-// rescale moves a hidden node along with the output that it was over.
-func (g *goal) rescale(n *node, saved checkpoint.Output, d *desk) {
-	if o, ok := d.output(g.screens[saved.Name].name); ok {
-		n.move(saved.Rect, o.box, g.title)
-	}
-}
-
 // take gives n the saved children that have a window in here. It reports
-// whether their saved rectangles stand for themselves: none is missing.
+// whether their saved rectangles stand for themselves: none is missing and
+// none is distorted by fullscreen.
 func (n *node) take(saved []*checkpoint.Node, focus []string, here map[string]int64) (whole bool) {
 	whole = true
 	n.gap = gapOf(saved, n.layout)
+	var kept []string
 	for _, s := range saved {
 		c := &node{
-			id: s.ID, layout: s.Layout, saved: s, under: n.under || s.FullscreenMode != 0,
+			id: s.ID, layout: s.Layout,
 			box: boxOf(s.Rect, s.DecoRect, n.layout, len(saved)),
 		}
 		if s.FullscreenMode != 0 {
+			whole = false
 			n.unfullscreen(c, saved)
 		}
 		if s.Leaf() {
@@ -266,34 +159,26 @@ func (n *node) take(saved []*checkpoint.Node, focus []string, here map[string]in
 			}
 		}
 		n.nodes = append(n.nodes, c)
+		kept = append(kept, s.ID)
 	}
-	n.focus = ranked(focus, n.nodes)
+	for _, id := range focus {
+		if i := slices.Index(kept, id); i >= 0 && !slices.Contains(n.focus, i) {
+			n.focus = append(n.focus, i)
+		}
+	}
+	for i := range n.nodes {
+		if !slices.Contains(n.focus, i) {
+			n.focus = append(n.focus, i)
+		}
+	}
 	return whole
 }
 
-// ranked puts children in the order of a saved focus array.
-func ranked(focus []string, children []*node) []*node {
-	var out []*node
-	for _, id := range focus {
-		if i := slices.IndexFunc(children, func(n *node) bool { return n.id == id }); i >= 0 && !slices.Contains(out, children[i]) {
-			out = append(out, children[i])
-		}
-	}
-	for _, n := range children {
-		if !slices.Contains(out, n) {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
 // unfullscreen gives a fullscreen child the space that its siblings leave: its
-// own rectangle is that of the screen. What is below it keeps the sizes that
-// it has while the screen is full.
+// own rectangle is that of the screen.
 func (n *node) unfullscreen(c *node, siblings []*checkpoint.Node) {
-	c.box = n.box
-	c.box.Width -= n.gap * (len(siblings) - 1)
-	c.box.Height -= n.gap * (len(siblings) - 1)
+	c.box.Width = n.box.Width - n.gap*(len(siblings)-1)
+	c.box.Height = n.box.Height - n.gap*(len(siblings)-1)
 	for _, s := range siblings {
 		if s.ID != c.id && n.layout == splith {
 			c.box.Width -= s.Rect.Width
@@ -307,7 +192,7 @@ func (n *node) unfullscreen(c *node, siblings []*checkpoint.Node) {
 
 // gapOf is the space between the saved children of a container.
 func gapOf(nodes []*checkpoint.Node, layout string) int {
-	if len(nodes) < 2 || nodes[0].FullscreenMode != 0 || nodes[1].FullscreenMode != 0 {
+	if len(nodes) < 2 {
 		return 0
 	}
 	a, b := boxOf(nodes[0].Rect, nodes[0].DecoRect, layout, 0), boxOf(nodes[1].Rect, nodes[1].DecoRect, layout, 0)
@@ -327,6 +212,59 @@ func titleOf(saved *checkpoint.Layout) int {
 	return height
 }
 
+// visits lists the workspaces from the least to the most recently focused,
+// output by output, the focused output last.
+func visits(saved *checkpoint.Layout, names map[string]string) []string {
+	var order []string
+	visit := func(id string) {
+		name, ok := names[id]
+		if !ok {
+			return
+		}
+		order = slices.DeleteFunc(order, func(n string) bool { return n == name })
+		order = append(order, name)
+	}
+	for _, w := range saved.Workspaces {
+		visit(w.ID)
+	}
+	focusedOn := ""
+	for _, w := range saved.Workspaces {
+		if holds(w, saved.Focused) {
+			focusedOn = w.Output
+		}
+	}
+	outputs := slices.Clone(saved.Outputs)
+	slices.SortStableFunc(outputs, func(a, b checkpoint.Output) int {
+		return boolCompare(a.Name == focusedOn, b.Name == focusedOn)
+	})
+	for _, o := range outputs {
+		for _, id := range slices.Backward(o.Focus) {
+			visit(id)
+		}
+		visit(o.CurrentWorkspace)
+	}
+	return order
+}
+
+// holds reports whether the node of that id is w or below it.
+func holds(w checkpoint.Workspace, id string) bool {
+	found := w.ID == id
+	for _, n := range slices.Concat(w.Nodes, w.Floating) {
+		n.Walk(func(n *checkpoint.Node, _ int) { found = found || n.ID == id })
+	}
+	return found
+}
+
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
 // workspace returns the goal for a workspace of that name, or nil.
 func (g *goal) workspace(name string) *workspace {
 	for _, w := range g.workspaces {
@@ -337,12 +275,17 @@ func (g *goal) workspace(name string) *workspace {
 	return nil
 }
 
-// free returns the first name made of prefix and a number that no workspace has
-// and none will have.
-func (g *goal) free(d *desk, prefix string) string {
+// tiled reports whether a window has its place among the tiled ones.
+func (g *goal) tiled(con int64) bool {
+	return slices.ContainsFunc(g.windows, func(l leaf) bool { return l.con == con && l.where == tiled })
+}
+
+// spare returns the name of a workspace for windows that stand in the way: the
+// lowest number that nobody uses.
+func (g *goal) spare(d *desk) string {
 	for n := 1; ; n++ {
-		name := prefix + strconv.Itoa(n)
-		if d.workspace(name) == nil && !slices.ContainsFunc(g.visits, func(v visit) bool { return v.workspace == name }) {
+		name := strconv.Itoa(n)
+		if d.workspace(name) == nil && !slices.Contains(g.visits, name) {
 			return name
 		}
 	}

@@ -1,51 +1,43 @@
-// Package layout brings a live Sway into the layout that a checkpoint holds:
-// workspaces on their outputs, in order; split, tabbed and stacked containers
-// of any nesting, single-child chains included; floating windows and groups,
-// one above the other; the scratchpad; sizes to the pixel; marks, borders and
-// what else a window has; and the order of focus everywhere.
+// Package layout brings the tiled windows of a live Sway into the places that
+// a checkpoint holds: workspaces, split, tabbed and stacked containers of any
+// nesting, single-child chains included, sizes to the pixel, and the order of
+// focus everywhere.
 //
 // Sway has no command for that. What it has acts on one container at a time,
 // refuses sizes below a minimum and rearranges what lies around. So a tree is
 // built as a scaffold in which everything is tabbed: nothing is squashed, a
 // split always wraps, and every container has the whole workspace for itself.
 // Then each gets its layout and its sizes from the innermost outwards, still
-// with the room of the scaffold. Floats are built the same way on a stage, a
-// workspace of our own, and then put in their places. What focus and attributes
-// are about comes last, when all stands.
+// with the room of the scaffold, and the focus is replayed.
 //
 //	            ┌──────────────── Tree ◄───────────────┐
 //	            ▼                                      │
 //	saved ─► goal ─► next ─┬─ sweep   what is in the way      ─┐
-//	                       ├─ build   what does not stand      │
+//	                       ├─ build   all, on wrong workspaces │
 //	                       ├─ size    a scaffold that was left ├─ guard ─► Run
-//	                       ├─ adjust  sizes and places alone   │
-//	                       ├─ finish  attributes and focus    ─┘
+//	                       ├─ adjust  sizes alone              │
+//	                       ├─ focus   the order of focus      ─┘
 //	                       └─ nothing left: the report
 //
 // Each step is a function of the goal and of the tree just read, so what a
 // client or the user spoiled is found and repaired by the next, a killed run
 // is completed by the next run, and a desktop that is as it was saved gets no
-// command at all. As a rule two messages do it, one to build and one to finish:
-// what comes out of the scaffold is foretold, so that clients draw only in
-// their final sizes. After floats were placed the desktop is watched for a
-// second: a client that answers an old size late resizes its window again.
+// command at all. As a rule one message does it: what comes out of the
+// scaffold is foretold, so that clients draw only in their final sizes, and
+// the second look at the tree finds nothing to do.
 //
 // Some commands kill Sway, such as layout on a window of a hidden scratchpad
 // group. guard.go checks each command of each batch against a model of the
 // tree before anything is sent.
 //
-// Files: goal.go, reach.go, screen.go and node.go (what is wanted), desk.go
-// (what is there), plan.go (which step is next), build.go, size.go, room.go,
-// float.go, attribute.go, focus.go (the steps), command.go, guard.go and
-// model.go (what is sent), compare.go and report.go (what came of it).
+// Files: goal.go and node.go (what is wanted), desk.go (what is there), plan.go
+// (which step is next), build.go, size.go, focus.go (the steps), command.go and
+// guard.go (what is sent), compare.go and report.go (what came of it).
 package layout
 
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/sway"
@@ -59,8 +51,6 @@ type Compositor interface {
 	// with one result for each. It returns a *sway.InvalidCommand with the
 	// results so far when Sway stopped at one it does not understand.
 	Run(ctx context.Context, commands []string) ([]sway.Result, error)
-	// Config reads the text of the configuration.
-	Config(ctx context.Context) (string, error)
 }
 
 // Options of a Restore. The zero value is the full restore.
@@ -116,6 +106,9 @@ const (
 	Placed State = "placed"
 	// Missing: no live window stands for it.
 	Missing State = "missing"
+	// Left: it is there and was not touched, as its place (the scratchpad)
+	// is not restored.
+	Left State = "left"
 )
 
 // Window is what became of one window of the checkpoint.
@@ -150,19 +143,7 @@ type NotRestored struct {
 // limits of how often each step is tried. Once does it when nobody interferes;
 // rules that move windows and a user at work need another. What four do not
 // reach, more do not.
-var limits = map[kind]int{sweep: 2, build: 4, size: 4, adjust: 3, finish: 6}
-
-const (
-	// borderLag bounds the wait for a border to show in the tree: Sway gives
-	// clients 200 ms to draw it.
-	borderLag = 300 * time.Millisecond
-	// lateLooks times lateGap is how long floats are watched after they were
-	// placed. A client that answers an old size late resizes its window again;
-	// all seen did within a second (facts of Sway 1.7 to 1.12).
-	lateLooks = 4
-	lateGap   = 250 * time.Millisecond
-	pollGap   = 20 * time.Millisecond
-)
+var limits = map[kind]int{sweep: 2, build: 4, size: 4, adjust: 2, focus: 2}
 
 // Restore brings the live desktop to saved. windows maps ids of saved leaves
 // to live con_ids. A leaf without one, or whose window has gone, is left out:
@@ -174,20 +155,15 @@ const (
 // the guard; the report then says what was reached. Everything else is in the
 // report.
 func Restore(ctx context.Context, c Compositor, saved *checkpoint.Layout, windows map[string]int64, o Options) (Report, error) {
-	r := run{compositor: c, options: o, saved: saved, windows: windows, tried: map[kind]int{}, moved: map[int64]bool{}}
-	for looks := lateLooks; ; {
-		if err := r.read(ctx); err != nil {
+	r := run{compositor: c, options: o, tried: map[kind]int{}, moved: map[int64]bool{}}
+	for {
+		if err := r.read(ctx, saved, windows); err != nil {
 			return r.report, fmt.Errorf("restore the layout: %w", err)
 		}
 		step := next(r.goal, r.desk, r.may)
 		if step.kind == done {
-			if looks == 0 || !r.placed || !wait(ctx, lateGap) {
-				r.finish(saved)
-				return r.report, nil
-			}
-			looks--
-			clear(r.tried) // what comes from now on is another's doing
-			continue
+			r.finish(saved)
+			return r.report, nil
 		}
 		r.tried[step.kind]++
 		if err := r.send(ctx, step); err != nil {
@@ -201,15 +177,9 @@ func Restore(ctx context.Context, c Compositor, saved *checkpoint.Layout, window
 type run struct {
 	compositor Compositor
 	options    Options
-	saved      *checkpoint.Layout
-	windows    map[string]int64
 	tried      map[kind]int
 	moved      map[int64]bool // extra windows that were moved
-	keep       int64          // what was focused in the beginning
-	shown      []visit        // and the workspaces that were shown
-	placed     bool           // a float was given a place or size
-	bordered   bool           // a border was set by the last step
-	maximum    string         // the configured floating_maximum_size, if it matters
+	focused    int64          // what was focused in the beginning
 	goal       *goal
 	desk       *desk
 	report     Report
@@ -218,24 +188,7 @@ type run struct {
 // may reports whether a step may still be tried.
 func (r *run) may(k kind) bool { return r.tried[k] < limits[k] }
 
-// read looks at the desktop. After borders were set it waits until they show.
-func (r *run) read(ctx context.Context) error {
-	deadline := time.Now().Add(borderLag)
-	for {
-		if err := r.look(ctx); err != nil {
-			return err
-		}
-		if !r.bordered || !r.goal.unbordered(r.desk) || time.Now().After(deadline) {
-			r.bordered = false
-			return nil
-		}
-		if !wait(ctx, pollGap) {
-			return ctx.Err()
-		}
-	}
-}
-
-func (r *run) look(ctx context.Context) error {
+func (r *run) read(ctx context.Context, saved *checkpoint.Layout, windows map[string]int64) error {
 	tree, err := r.compositor.Tree(ctx)
 	r.report.RoundTrips++
 	if err != nil {
@@ -243,50 +196,13 @@ func (r *run) look(ctx context.Context) error {
 	}
 	r.desk = readDesk(tree)
 	if r.goal == nil {
-		r.keep = r.desk.focused
-		r.shown = r.desk.shown()
+		r.focused = r.desk.focused
 	}
-	r.goal = newGoal(r.saved, r.desk, r.windows)
-	if r.maximum == "" && r.goal.cramped() {
-		config, err := r.compositor.Config(ctx)
-		r.report.RoundTrips++
-		if err != nil {
-			return err
-		}
-		r.maximum = maximumIn(config)
-	}
-	r.goal.maximum = r.maximum
+	r.goal = newGoal(saved, r.desk, windows)
 	if r.options.KeepFocus {
-		r.goal.keep, r.goal.visits = r.keep, r.shown
+		r.goal.keep = r.focused
 	}
 	return nil
-}
-
-// shown are the visits that show what is shown now, the focused output last.
-func (d *desk) shown() []visit {
-	var out []visit
-	for _, o := range d.outputs {
-		switch {
-		case o.shown == "" || ours(o.shown):
-		case o.name == d.focusedOn:
-			out = append(out, visit{workspace: o.shown, output: o.name})
-		default:
-			out = slices.Insert(out, 0, visit{workspace: o.shown, output: o.name})
-		}
-	}
-	return out
-}
-
-// wait reports whether that time has passed before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // send checks a whole step and runs it.
@@ -296,10 +212,6 @@ func (r *run) send(ctx context.Context, s step) error {
 	}
 	for _, con := range s.moved {
 		r.moved[con] = true
-	}
-	for _, c := range s.commands {
-		r.placed = r.placed || strings.HasPrefix(c.text, "resize set") || strings.HasPrefix(c.text, "move absolute")
-		r.bordered = r.bordered || strings.HasPrefix(c.text, "border")
 	}
 	for _, payload := range payloads(s.commands, sway.MaxPayload) {
 		results, err := r.compositor.Run(ctx, payload)

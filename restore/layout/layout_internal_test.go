@@ -64,23 +64,7 @@ func TestGuardRefusesWhatKillsSway(t *testing.T) {
 		{"swap", []command{{con: 10, text: "swap container with con_id 21"}}, false},
 		{"move left", []command{{con: 10, text: "move left"}}, false},
 		{"resize set", []command{{con: 10, text: "resize set 50 ppt"}}, false},
-		{"urgent on a child of a hidden group", []command{{con: 31, text: "urgent enable"}}, false},
-		{"sticky on one", []command{{con: 31, text: "sticky enable"}}, false},
-		{"a border on one", []command{{con: 31, text: "border pixel 3"}}, false},
-		{"it is shown", []command{{text: `workspace --no-auto-back-and-forth "1"`}, {con: 31, text: "scratchpad show"}, {con: 31, text: "layout tabbed"}}, true},
-		{"a group is hidden in the batch", []command{{con: 21, text: "move scratchpad"}, {con: 21, text: "layout tabbed"}}, false},
-		{"a group is made and hidden in the batch", []command{
-			{con: 10, text: "split v"},
-			{con: 10, text: "layout tabbed"},
-			{con: 10, text: "focus parent"},
-			{text: "mark --add " + branch + "0", glued: true},
-			{mark: branch + "0", text: "floating enable"},
-			{con: 10, text: "move scratchpad"},
-			{con: 10, text: "urgent enable"},
-		}, false},
-		{"a float too narrow for its decorations", []command{{con: 40, text: "resize set width 20 px height 100 px"}}, false},
-		{"a position for what is tiled", []command{{con: 10, text: "move absolute position 1 px 2 px"}}, false},
-		{"layout after fullscreen global", []command{{con: 40, text: "fullscreen enable global"}, {con: 10, text: "layout tabbed"}}, false},
+		{"urgent", []command{{con: 10, text: "urgent enable"}}, false},
 		{"exec", []command{{text: "exec true"}}, false},
 		{"nobody", []command{{con: 99, text: "layout tabbed"}}, false},
 	} {
@@ -93,7 +77,9 @@ func TestGuardRefusesWhatKillsSway(t *testing.T) {
 		}
 	}
 	fullscreen := crowdedDesk()
-	fullscreen.places[10].live.FullscreenMode = 2
+	p := fullscreen.places[10]
+	p.fullscreen = 2
+	fullscreen.places[10] = p
 	if err := guard(fullscreen, []command{{con: 10, text: "layout tabbed"}}); !errors.Is(err, ErrDangerous) {
 		t.Error("layout under fullscreen global was let through")
 	}
@@ -113,25 +99,24 @@ func TestNoStepIsDangerous(t *testing.T) {
 		for _, con := range cons {
 			windows[rapid.SampledFrom(all).Draw(t, "leaf")] = con
 		}
-		where := rapid.SliceOfN(rapid.IntRange(0, 5), len(all), len(all)).Draw(t, "where")
+		where := rapid.SliceOfN(rapid.IntRange(0, 3), len(all), len(all)).Draw(t, "where")
 		saved := &checkpoint.Layout{}
 		w := checkpoint.Workspace{ID: "ws:1", Name: "1", Layout: splitv, Rect: checkpoint.Rect{Width: 1000, Height: 1000}}
 		group := &checkpoint.Node{ID: "g", Layout: splith}
-		float := &checkpoint.Node{ID: "f", Layout: tabbed, Sticky: true}
-		hides := &checkpoint.Node{ID: "h", Layout: splitv, InScratchpad: true}
 		for i, id := range all {
-			n := leaf(id)
-			n.Urgent, n.Sticky, n.InScratchpad = i%2 == 0, i%3 == 0, where[i] == 3
-			n.Marks, n.Border = []string{"m" + id}, "pixel"
-			in := map[int]*[]*checkpoint.Node{
-				0: &w.Nodes, 1: &group.Nodes, 2: &w.Floating, 3: &saved.Scratchpad, 4: &float.Nodes, 5: &hides.Nodes,
-			}[where[i]]
-			*in = append(*in, n)
-		}
-		for n, in := range map[*checkpoint.Node]*[]*checkpoint.Node{group: &w.Nodes, float: &w.Floating, hides: &saved.Scratchpad} {
-			if len(n.Nodes) > 0 {
-				*in = append(*in, n)
+			switch where[i] {
+			case 0:
+				w.Nodes = append(w.Nodes, leaf(id))
+			case 1:
+				group.Nodes = append(group.Nodes, leaf(id))
+			case 2:
+				w.Floating = append(w.Floating, leaf(id))
+			case 3:
+				saved.Scratchpad = append(saved.Scratchpad, leaf(id))
 			}
+		}
+		if len(group.Nodes) > 0 {
+			w.Nodes = append(w.Nodes, group)
 		}
 		saved.Workspaces = []checkpoint.Workspace{w}
 		d := crowdedDesk()
@@ -139,15 +124,6 @@ func TestNoStepIsDangerous(t *testing.T) {
 			s := next(newGoal(saved, d, windows), d, func(k kind) bool { return k != tried })
 			if err := guard(d, s.commands); err != nil {
 				t.Fatalf("%s: %v", s.kind, err)
-			}
-			// A planted one is found wherever it stands.
-			at := rapid.IntRange(0, len(s.commands)).Draw(t, "at")
-			planted := slices.Insert(slices.Clone(s.commands), at, command{con: 31, text: "swap container with con_id 10"})
-			if err := guard(d, planted); !errors.Is(err, ErrDangerous) {
-				t.Fatalf("%s: a planted command was let through at %d", s.kind, at)
-			}
-			if at == 0 && guard(d, slices.Insert(slices.Clone(s.commands), 0, command{con: 31, text: "layout tabbed"})) == nil {
-				t.Fatalf("%s: layout on a child of a hidden group was let through", s.kind)
 			}
 		}
 	})
@@ -189,7 +165,7 @@ func TestPayloadsKeepGluedCommandsTogether(t *testing.T) {
 func resized(t *rapid.T, layout string, from, to []int) []int {
 	n := &node{layout: layout}
 	for i := range from {
-		n.nodes = append(n.nodes, &node{con: int64(i) + 1})
+		n.nodes = append(n.nodes, &node{con: int64(i)})
 	}
 	var s script
 	s.borders(n, from, to)
@@ -204,10 +180,9 @@ func resized(t *rapid.T, layout string, from, to []int) []int {
 		if f[1] == "shrink" {
 			by = -by
 		}
-		at := c.con - 1
-		now[at] += by
-		now[at+1] -= by
-		if now[at] < least || now[at+1] < least {
+		now[c.con] += by
+		now[c.con+1] -= by
+		if now[c.con] < least || now[c.con+1] < least {
 			t.Fatalf("%s has no room: %v → %v, at %v", c, from, to, now)
 		}
 	}

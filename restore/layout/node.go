@@ -2,10 +2,8 @@ package layout
 
 import (
 	"math"
-	"slices"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
-	"github.com/helixml/helix-ckpt/checkpoint/sway"
 )
 
 // Layouts of a container, as Sway's tree and the checkpoint name them.
@@ -16,44 +14,28 @@ const (
 	stacked = "stacked"
 )
 
-// node is a window, a container or a workspace, in the goal or on the desk.
+// node is a window or a container of tiled windows, in the goal or on the
+// desk.
 type node struct {
 	id     string // in the checkpoint; empty on the desk
 	con    int64  // in Sway; in the goal, that of a container is set by adopt
 	mark   string // in the goal, of a container that build makes
 	layout string // of a container
 	nodes  []*node
-	// focus holds the children, the floating ones of a workspace too, most
-	// recently focused first.
-	focus []*node
+	// focus holds indices of nodes, most recently focused first.
+	focus []int
 	// gap is the space between the children, in pixels; set in the goal.
 	gap int
 	// box is what commands act on: the rectangle with the decorations.
 	box checkpoint.Rect
-
-	// under is set in the goal for what is fullscreen and for all below it: the
-	// boxes of its children are those of then.
-	under bool
-
-	saved *checkpoint.Node // in the goal; nil for a workspace
-	live  *sway.Node       // on the desk
 }
 
-// window reports whether n is a window. An empty workspace is none.
-func (n *node) window() bool { return n.layout == "" }
+func (n *node) window() bool { return len(n.nodes) == 0 }
 
 // first is the first window of n.
 func (n *node) first() *node {
 	for !n.window() {
 		n = n.nodes[0]
-	}
-	return n
-}
-
-// recent is the most recently focused window of n.
-func (n *node) recent() *node {
-	for !n.window() {
-		n = n.focus[0]
 	}
 	return n
 }
@@ -70,31 +52,12 @@ func (n *node) walk(f func(*node)) {
 func (n *node) windows() []*node {
 	var found []*node
 	n.walk(func(n *node) {
-		if n.window() {
+		if n.window() && n.layout == "" {
 			found = append(found, n)
 		}
 	})
 	return found
 }
-
-// holds reports whether other is n or below it.
-func (n *node) holds(other *node) bool {
-	found := false
-	n.walk(func(n *node) { found = found || n == other })
-	return found
-}
-
-// fullscreen is the mode that n was saved in: 0, or 1 for its output, 2 for
-// all of them.
-func (n *node) fullscreen() int {
-	if n.saved == nil {
-		return 0
-	}
-	return n.saved.FullscreenMode
-}
-
-// scratch reports whether n was saved as a member of the scratchpad.
-func (n *node) scratch() bool { return n.saved != nil && n.saved.InScratchpad }
 
 // splits reports whether n shares its space among its children.
 func (n *node) splits() bool { return n.layout == splith || n.layout == splitv }
@@ -121,11 +84,8 @@ type workspace struct {
 	node
 
 	name, output string
-	floats       []*node // windows and groups, lowest first
+	floating     []int64 // con_ids of floating windows, those of groups included
 }
-
-// roots are what stands on the workspace itself.
-func (w *workspace) roots() []*node { return slices.Concat(w.nodes, w.floats) }
 
 // boxOf adds its decorations to a rectangle: below a stacked container, there
 // is a title for every sibling above a node.

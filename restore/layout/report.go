@@ -1,11 +1,16 @@
 package layout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/helixml/helix-ckpt/checkpoint"
 )
+
+// later is why what is not restored is not.
+const later = "not restored yet"
 
 // finish writes the report of what is there now.
 func (r *run) finish(saved *checkpoint.Layout) {
@@ -21,52 +26,43 @@ func (r *run) finish(saved *checkpoint.Layout) {
 			r.report.Extra = append(r.report.Extra, Extra{con, p.live.Name, p.workspace, r.moved[con]})
 		}
 	}
-	r.report.NotRestored = notRestored(saved, g)
+	r.report.NotRestored = notRestored(saved, g, d)
 }
 
 func (r *run) window(l leaf) Window {
-	out := Window{Leaf: l.id, ConID: l.con, State: Exact}
-	if l.con == 0 {
+	out := Window{Leaf: l.id, ConID: l.con}
+	switch {
+	case l.con == 0:
 		out.State, out.Why = Missing, "no live window stands for it"
 		return out
+	case l.where == hidden:
+		out.State, out.Why = Left, "the scratchpad is "+later
+		return out
+	case l.where == floating:
+		out.State, out.Why = Placed, "it floats on its workspace; where, is "+later
+		return out
 	}
+	out.State = Exact
 	w, path := r.goal.path(l.id)
 	for _, d := range r.report.Differences {
-		if slices.Contains(path, d.Node) && places[d.What] {
+		if slices.Contains(path, d.Node) && (d.What == "structure" || d.What == "layout" || d.What == "size") {
 			out.State, out.Why = Placed, d.String()
 		}
 	}
-	if out.State != Exact || w == nil {
-		return out
-	}
 	switch _, renamed := r.goal.renamed[w.id]; {
-	case renamed:
+	case out.State == Exact && renamed:
 		out.State, out.Why = Placed, fmt.Sprintf("its workspace is now called %q", w.name)
-	case slices.Contains(r.goal.scaled, w.id):
-		out.State, out.Why = Placed, "its workspace has another size or is elsewhere; proportions are kept"
+	case out.State == Exact && slices.Contains(r.goal.scaled, w.id):
+		out.State, out.Why = Placed, "its workspace has another size; proportions are kept"
 	}
 	return out
 }
 
-// places are the differences that mean that a window is not in its place.
-var places = map[string]bool{"structure": true, "layout": true, "size": true, "place": true, "scratchpad": true}
-
-// path returns the workspace of a saved node, nil for the scratchpad, and the
-// ids from it to the node.
+// path returns the workspace of a saved node and the ids from it to the node.
 func (g *goal) path(id string) (*workspace, []string) {
 	for _, w := range g.workspaces {
-		for _, n := range w.roots() {
-			if path := n.pathTo(id); path != nil {
-				if !slices.Contains(w.floats, n) { // those do not depend on its tree
-					path = append(path, w.id)
-				}
-				return w, path
-			}
-		}
-	}
-	for _, n := range g.scratchpad {
-		if path := n.pathTo(id); path != nil {
-			return nil, path
+		if path := w.pathTo(id); path != nil {
+			return w, path
 		}
 	}
 	return nil, nil
@@ -78,41 +74,85 @@ func (n *node) pathTo(id string) []string {
 	}
 	for _, c := range n.nodes {
 		if path := c.pathTo(id); path != nil {
-			return append(path, n.id)
+			return append([]string{n.id}, path...)
 		}
 	}
 	return nil
 }
 
-// notRestored names what no command can say, node by node.
-func notRestored(saved *checkpoint.Layout, g *goal) []NotRestored {
+// notRestored names, node by node, what was saved and is not there.
+func notRestored(saved *checkpoint.Layout, g *goal, d *desk) []NotRestored {
 	var out []NotRestored
 	add := func(node, what, why string) { out = append(out, NotRestored{node, what, why}) }
-	for _, name := range savedOutputs(saved) {
-		if now := g.screens[name].name; now != name {
-			add(name, "output", fmt.Sprintf("it is not there; its workspaces are on %s", now))
-		}
+	con := map[string]int64{}
+	for _, l := range g.windows {
+		con[l.id] = l.con
+	}
+	for _, w := range g.workspaces {
+		w.walk(func(n *node) { con[n.id] = n.con })
 	}
 	for _, w := range saved.Workspaces {
 		if name, ok := g.renamed[w.ID]; ok {
 			add(w.ID, "name", fmt.Sprintf("the name %q cannot be given to sway in a command; it is %q instead", w.Name, name))
 		}
-	}
-	for _, id := range g.carried {
-		add(id, "workspace", "it is sticky and was on a workspace that was not shown; sway carries it to the one that is")
-	}
-	if g.outranked {
-		add(saved.Focused, "focus", "it had the focus without being the most recent of its workspace, or below what is fullscreen everywhere, to which no command leads")
-	}
-	g.walk(func(n *node) {
-		for _, m := range notOurs(n.saved.Marks) {
-			if _, ok := quoteMark(m); !ok {
-				add(n.id, "marks", fmt.Sprintf("the mark %q cannot be given to sway in a command", m))
+		if live := d.workspace(w.Name); live != nil && live.output != w.Output {
+			add(w.ID, "output", fmt.Sprintf("it is on %s and was on %s: several outputs are %s", live.output, w.Output, later))
+		}
+		for _, n := range w.Nodes {
+			n.Walk(func(n *checkpoint.Node, _ int) { attributes(n, con[n.ID], d, add) })
+		}
+		for _, n := range w.Floating {
+			what := "floating"
+			if !n.Leaf() {
+				what = "floating group"
 			}
+			add(n.ID, what, "position, size and stacking order are "+later)
+			n.Walk(func(n *checkpoint.Node, _ int) { attributes(n, con[n.ID], d, add) })
 		}
-		if n.con != 0 && slices.Contains(g.unknown, n.con) {
-			add(n.id, "place", "it floats and was fullscreen; sway does not tell the size it has otherwise")
-		}
-	})
+	}
+	for _, n := range saved.Scratchpad {
+		add(n.ID, "scratchpad", later)
+		n.Walk(func(n *checkpoint.Node, _ int) { attributes(n, con[n.ID], d, add) })
+	}
 	return out
+}
+
+// attributes names those of one node that its live twin does not have.
+func attributes(n *checkpoint.Node, con int64, d *desk, add func(node, what, why string)) {
+	p, there := d.places[con]
+	if !there && n.Leaf() {
+		return // missing, which says it all
+	}
+	var marks []string
+	var sticky, urgent bool
+	border, width, idle, fullscreen := n.Border, n.BorderWidth, "none", 0
+	if there {
+		marks, sticky, urgent, fullscreen = p.live.Marks, p.live.Sticky, p.live.Urgent, p.live.FullscreenMode
+		border, width = p.live.Border, p.live.BorderWidth
+		idle = cmp.Or(p.live.InhibitIdle, "none")
+	}
+	var lost []string
+	for _, m := range n.Marks {
+		if !slices.Contains(marks, m) {
+			lost = append(lost, m)
+		}
+	}
+	if len(lost) > 0 {
+		add(n.ID, "marks", strings.Join(lost, ", ")+": "+later)
+	}
+	for _, a := range []struct {
+		what string
+		lost bool
+	}{
+		{"sticky", n.Sticky && !sticky},
+		{"urgent", n.Urgent && !urgent && n.Leaf()},
+		{"fullscreen", n.FullscreenMode != fullscreen},
+		{"inhibit_idle", cmp.Or(n.InhibitIdle, "none") != idle},
+		{"border", n.Leaf() && (n.Border != border || n.BorderWidth != width)},
+		{"scratchpad", n.InScratchpad && !p.scratch},
+	} {
+		if a.lost {
+			add(n.ID, a.what, later)
+		}
+	}
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 
+	"github.com/helixml/helix-ckpt/checkpoint"
 	"github.com/helixml/helix-ckpt/checkpoint/sway"
 	"github.com/helixml/helix-ckpt/integration/desktop"
 )
@@ -20,13 +22,24 @@ func names(n int) []string {
 	return out
 }
 
-// open starts windows of these names.
-func open(d *desktop.Desktop, apps []string) {
+// open starts windows of these names, in the order in which they come.
+func open(d *desktop.Desktop, apps []string) []*desktop.Window {
 	var want []desktop.Window
 	for _, app := range apps {
 		want = append(want, desktop.Window{AppID: app, Title: "title of " + app})
 	}
-	d.Feet(want, "")
+	return d.Feet(want, "")
+}
+
+// closeAll kills windows all at once.
+func closeAll(tb testing.TB, d *desktop.Desktop, windows []*desktop.Window) {
+	tb.Helper()
+	for _, w := range windows {
+		if err := syscall.Kill(-w.PID, syscall.SIGKILL); err != nil {
+			tb.Fatalf("kill foot %d: %v", w.PID, err)
+		}
+	}
+	d.WaitWindows(0)
 }
 
 // user makes a random person's changes to a desktop.
@@ -181,4 +194,26 @@ func (u *user) wreck() {
 		}
 	}
 	u.act()
+}
+
+// shape says how deep a saved layout is nested, containers only, and whether a
+// tabbed or stacked one is part of that.
+func shape(saved *checkpoint.Layout) (depth int, tabs bool) {
+	for _, w := range saved.Workspaces {
+		for _, n := range w.Nodes {
+			n.Walk(func(n *checkpoint.Node, d int) {
+				if !n.Leaf() {
+					depth = max(depth, d+1)
+					tabs = tabs || n.Layout == "tabbed" || n.Layout == "stacked"
+				}
+			})
+		}
+	}
+	return depth, tabs
+}
+
+func shuffled(r *rand.Rand, s []string) []string {
+	out := slices.Clone(s)
+	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
 }

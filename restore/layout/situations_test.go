@@ -95,8 +95,8 @@ func (b broken) Run(ctx context.Context, commands []string) ([]sway.Result, erro
 func TestWithoutAStepTheJudgeFails(t *testing.T) {
 	t.Parallel()
 	d := save(t, 2, desktop.Options{})
-	d.Swaymsg(`[app_id=w0] move container to workspace 8; [app_id=w1] move container to workspace 8`)
-	d.Swaymsg(`[app_id=w0] focus; focus parent; layout splith; [app_id=w1] resize grow left 123 px; [app_id=w0] split v; [app_id=w0] layout stacking; [app_id=w0] focus`)
+	d.Swaymsg(`[app_id=w0] move container to workspace 1; [app_id=w1] move container to workspace 1`)
+	d.Swaymsg(`[app_id=w0] focus; layout splith; [app_id=w1] resize grow left 123 px; [app_id=w0] split v; [app_id=w0] layout stacking; [app_id=w0] focus`)
 	d.take(t)
 	for step, deaf := range map[string]string{
 		"focus": ` focus$`, "sizes": ` resize `, "layouts": ` layout (stacking|splith|splitv)$`, "splits": ` split v$`,
@@ -191,6 +191,23 @@ func (d *dying) Run(ctx context.Context, commands []string) ([]sway.Result, erro
 	return results, err
 }
 
+func TestAKilledRunIsCompletedByTheNext(t *testing.T) {
+	t.Parallel()
+	d := save(t, 6, desktop.Options{})
+	user := d.user(t)
+	for range 5 {
+		user.wreck()
+		c := &dying{socket(d.Desktop), d.rand.IntN(60)}
+		_, err := layout.Restore(t.Context(), c, d.layout, match(t.Context(), t, d.Desktop, d.leaves), layout.Options{})
+		if err != nil && !errors.Is(err, errKilled) {
+			t.Fatal(err)
+		}
+		if diff := judge(d.want, d.Desktop, restore(t, d.Desktop, d.layout, d.leaves)); diff != "" {
+			t.Fatalf("killed with %d commands left: %s", c.left, diff)
+		}
+	}
+}
+
 func TestWindowsLeftOnTheStageAreSwept(t *testing.T) {
 	t.Parallel()
 	d := save(t, 2, desktop.Options{})
@@ -273,71 +290,28 @@ func TestAnotherResolutionKeepsProportions(t *testing.T) {
 	}
 }
 
-func TestFloatsScratchpadAndAttributesComeBackInNewProcesses(t *testing.T) {
+func TestWhatIsNotRestoredIsNamedAndNoWindowIsLost(t *testing.T) {
 	t.Parallel()
-	d := save(t, 7, desktop.Options{})
-	d.Swaymsg(`[app_id=w0] floating enable, border pixel 3, resize set 400 px 300 px, move absolute position 20 px 700 px`)
-	d.Swaymsg(`[app_id=w1] floating enable, sticky enable; [app_id=w2] move scratchpad; [app_id=w6] move scratchpad`)
-	d.Swaymsg(`[app_id=w3] mark --add here; [app_id=w3] border pixel 5; [app_id=w4] inhibit_idle open; [app_id=w2] scratchpad show`)
-	d.Swaymsg(`[app_id=w5] focus; [app_id=w3] urgent enable; [app_id=w5] fullscreen enable`)
+	d := save(t, 6, desktop.Options{})
+	d.Swaymsg(`[app_id=w0] floating enable; [app_id=w1] floating enable, sticky enable; [app_id=w2] move scratchpad`)
+	d.Swaymsg(`[app_id=w3] mark --add here; [app_id=w3] border pixel 5; [app_id=w4] inhibit_idle open; [app_id=w5] fullscreen enable`)
 	d.take(t)
 	to := desktop.Start(t, desktop.Options{})
 	open(to, d.apps)
-	to.Settled()
-	report := restore(t, to, d.layout, d.leaves)
-	if diff := judge(d.want, to, report); diff != "" {
-		t.Error(diff)
-	}
-	if again := restore(t, to, d.layout, d.leaves); again.Commands != 0 {
-		t.Errorf("a second restore sends %d commands", again.Commands)
-	}
-}
-
-func TestWhatNoCommandCanSayIsNamed(t *testing.T) {
-	t.Parallel()
-	d := save(t, 3, desktop.Options{Outputs: 2})
-	d.Swaymsg(`[app_id=w0] floating enable; [app_id=w0] fullscreen enable`)
-	d.take(t)
-	d.layout.Walk(func(n *checkpoint.Node) {
-		if n.ID == d.leaf("w1") {
-			n.Marks = []string{"--option", "good"}
-		}
-	})
-	report := restore(t, d.Desktop, d.layout, d.leaves)
-	for app, what := range map[string]string{"w0": "place", "w1": "marks"} {
-		if !slices.ContainsFunc(report.NotRestored, func(n layout.NotRestored) bool { return n.Node == d.leaf(app) && n.What == what }) {
-			t.Errorf("%s of %s cannot be restored, which the report does not say: %+v", what, app, report.NotRestored)
-		}
-	}
-}
-
-func TestWorkspacesOfAMissingOutputGoToAnother(t *testing.T) {
-	t.Parallel()
-	d := save(t, 4, desktop.Options{Outputs: 2})
-	d.Swaymsg(`[app_id=w0] move container to workspace there; workspace there; move workspace to output HEADLESS-2`)
-	d.Swaymsg(`[app_id=w1] floating enable; [app_id=w1] move container to workspace there; [app_id=w1] resize set 500 px 400 px, move absolute position 2300 px 400 px`)
-	d.take(t)
-	to := desktop.Start(t, desktop.Options{Resolution: "1280x720"})
-	open(to, d.apps)
-	to.Settled()
 	report := restore(t, to, d.layout, d.leaves)
 	if len(report.Differences) > 0 {
-		t.Errorf("differences: %v", report.Differences)
+		t.Errorf("the tiled windows: %v", report.Differences)
 	}
-	if !slices.ContainsFunc(report.NotRestored, func(n layout.NotRestored) bool { return n.Node == "HEADLESS-2" && n.What == "output" }) {
-		t.Errorf("HEADLESS-2 is missing, which the report does not say: %+v", report.NotRestored)
-	}
-	tree, err := socket(to).Tree(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range tree.Workspaces() {
-		for _, n := range w.Windows() {
-			inside := n.Rect.X >= 0 && n.Rect.Y >= 0 && n.Rect.X+n.Rect.Width <= 1280 && n.Rect.Y+n.Rect.Height <= 720
-			if there := n.Window.AppID == "w0" || n.Window.AppID == "w1"; there != (w.Name == "there") || there && !inside {
-				t.Errorf("%s is on %q at %v", n.Window.AppID, w.Name, n.Rect)
-			}
+	for app, what := range map[string]string{
+		"w0": "floating", "w1": "sticky", "w2": "scratchpad", "w3": "marks", "w4": "inhibit_idle", "w5": "fullscreen",
+	} {
+		if !slices.ContainsFunc(report.NotRestored, func(n layout.NotRestored) bool { return n.Node == d.leaf(app) && n.What == what }) {
+			t.Errorf("%s was %s, which the report does not say: %+v", app, what, report.NotRestored)
 		}
+	}
+	to.WaitWindows(len(d.apps))
+	if again := restore(t, to, d.layout, d.leaves); again.Commands != 0 {
+		t.Errorf("a second restore sends %d commands", again.Commands)
 	}
 }
 

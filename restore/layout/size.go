@@ -18,19 +18,19 @@ const (
 // A container that ends up higher than it was in the scaffold (by those title
 // bars) cannot be given every height there; such are touched up by a pixel
 // when all stand, outermost first.
-func sizeStep(g *goal, d *desk) script {
+func sizeStep(g *goal, d *desk) step {
 	var s script
 	for _, w := range g.workspaces {
 		if examine(w, d) == scaffold {
-			s.shape(&w.node, &d.workspace(w.name).node)
+			s.shape(w, &d.workspace(w.name).node)
 		}
 	}
-	return s
+	return step{commands: s}
 }
 
 // shape gives a workspace that stands as a scaffold its layouts and sizes.
-func (s *script) shape(w, scaffold *node) {
-	touch := s.size(w, scaffold, true)
+func (s *script) shape(w *workspace, scaffold *node) {
+	touch := s.size(&w.node, scaffold, true)
 	*s = append(*s, touch...)
 }
 
@@ -80,9 +80,7 @@ func (s *script) size(n, live *node, isWorkspace bool) (touch script) {
 			space = live.extentAlong(n.layout)
 		}
 		s.borders(n, equal(len(final), space), scale(final, space))
-		if !n.under {
-			touch.borders(n, outcome(final, space), final)
-		}
+		touch.borders(n, outcome(final, space), final)
 	}
 	return append(touch, below...)
 }
@@ -93,6 +91,24 @@ func (n *node) extentAlong(layout string) int {
 		return n.box.Width
 	}
 	return n.box.Height
+}
+
+// adjustStep moves borders where only sizes are wrong. A container that will
+// get another size itself is taken as if its children had grown with it; what
+// rounding makes of that is left to the next time.
+func adjustStep(g *goal, d *desk) step {
+	var s script
+	for _, w := range g.workspaces {
+		if examine(w, d) == unsized {
+			pairs(&w.node, &d.workspace(w.name).node, func(n, live *node) {
+				if n.splits() {
+					final := n.extents()
+					s.borders(n, divide(live.extents(), sum(final)), final)
+				}
+			})
+		}
+	}
+	return step{commands: s}
 }
 
 // borders moves the borders between the children of n, whose extents are now
