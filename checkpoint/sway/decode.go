@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 
@@ -130,3 +131,29 @@ func number(name string) int {
 	}
 	return int(n)
 }
+
+// finite replaces by null what json-c writes of a number that is none: NaN,
+// Infinity and -Infinity. Texts keep theirs.
+func finite(raw []byte) []byte {
+	out := make([]byte, 0, len(raw))
+	inText := false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '"':
+			inText = !inText
+		case inText && c == '\\' && i+1 < len(raw):
+			out = append(out, c)
+			i++
+		case !inText && (c == 'N' || c == 'I' || c == '-'):
+			if token := infinite.Find(raw[i:]); token != nil {
+				out = append(out, "null"...)
+				i += len(token) - 1
+				continue
+			}
+		}
+		out = append(out, raw[i])
+	}
+	return out
+}
+
+var infinite = regexp.MustCompile(`^-?(NaN|Infinity)`)

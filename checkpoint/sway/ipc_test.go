@@ -144,3 +144,16 @@ func TestNumberOfAWorkspace(t *testing.T) {
 		}
 	}
 }
+
+func TestNumbersThatAreNoneAreLeftOut(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		`{"percent": NaN, "x": -Infinity, "y": [Infinity,-1]}`: `{"percent": null, "x": null, "y": [null,-1]}`,
+		`{"name": "NaN \" Infinity \\", "percent": NaN}`:       `{"name": "NaN \" Infinity \\", "percent": null}`,
+		`{"a":-1.5e-3,"b":null}`:                               `{"a":-1.5e-3,"b":null}`,
+	} {
+		if got := string(finite([]byte(raw))); got != want {
+			t.Errorf("%s becomes %s, want %s", raw, got, want)
+		}
+	}
+}

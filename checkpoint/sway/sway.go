@@ -13,9 +13,9 @@
 // returns is checked for sense. Connecting, get_tree and closing take 0.4 ms,
 // so nothing is lost by it.
 //
-// Beside it stands a small reader of the same protocol (ipc.go), for what
-// go-sway does not decode (tags and sandbox ids of windows) and for events:
-// go-sway subscribes at $SWAYSOCK only, and an event it does not know makes it
+// Beside it stands a small reader of the same protocol (ipc.go), for the tree,
+// in which go-sway drops tags and sandbox ids and cannot read a NaN, and for
+// events: go-sway subscribes at $SWAYSOCK only, and an event it does not know makes it
 // take the middle of a message for its beginning.
 package sway
 
