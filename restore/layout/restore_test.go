@@ -197,7 +197,8 @@ func (s *score) print(t *testing.T) {
 	if 3*s.nested < s.cases {
 		t.Errorf("only %d of %d cases are nested three deep with tabs or stacks", s.nested, s.cases)
 	}
-	if allowed := max(1, cases/50); s.excluded > allowed {
-		t.Errorf("%d cases were excluded, more than 2 %% (%d)", s.excluded, allowed)
+	// A class of its own: no command brings Sway to such a state a second time.
+	if allowed := (cases + 19) / 20; s.excluded > allowed {
+		t.Errorf("%d states of Sway's own making, more than 5 %% (%d)", s.excluded, allowed)
 	}
 }
