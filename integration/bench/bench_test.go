@@ -127,8 +127,8 @@ func reportIsComplete(t *testing.T, r *report) {
 func TestWrongRestoreFailsTheRun(t *testing.T) {
 	tar := choose(contenders(), tarThree)[0]
 	for name, breaks := range map[string]struct{ script, want string }{
-		"a byte of a conversation": {`f=$(find "$TO/.claude" -name '*.jsonl' -print -quit); printf X | dd of="$f" bs=1 seek=300 conv=notrunc status=none`, "other content"},
-		"a byte of a blob":         {`f="$TO/.local/share/zed/threads/threads.db"; printf X | dd of="$f" bs=1 seek=$(($(stat -c %s "$f") / 2)) conv=notrunc status=none`, "threads.db: "},
+		"a byte of a conversation": {`f=$(find "$TO/.claude" -name '*.jsonl' -print -quit); printf XYZ | dd of="$f" bs=1 seek=300 conv=notrunc status=none`, "other content"},
+		"a byte of a blob":         {`f="$TO/.local/share/zed/threads/threads.db"; printf XYZ | dd of="$f" bs=1 seek=$(($(stat -c %s "$f") / 2)) conv=notrunc status=none`, "threads.db: "},
 		"a letter of a row":        {`sqlite3 "$TO/.local/share/zed/db/0-dev/db.sqlite" "UPDATE bench SET body = 'X' || substr(body, 2) WHERE id = 7"`, "db.sqlite: came back with other rows"},
 		"half a database":          {`truncate -s 1M "$TO/.local/share/zed/db/0-dev/db.sqlite"`, "cannot be read by sqlite3"},
 		"a file too few":           {`rm "$(find "$TO/.claude" -name '*.jsonl' -print -quit)"`, "did not come back"},
