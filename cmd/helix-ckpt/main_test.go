@@ -92,6 +92,8 @@ func newSession(env *testscript.Env) error {
 		env.Setenv(variable, path)
 	}
 	env.Setenv("TZ", "UTC")
+	// With the race detector a program sleeps a second before it ends.
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
 	env.Setenv("SESSION", filepath.Join(env.WorkDir, "workspace/.helix/sessions/default"))
 	env.Values[deskKey{}] = &desk{}
 	return nil
