@@ -95,7 +95,10 @@ func (b broken) Run(ctx context.Context, commands []string) ([]sway.Result, erro
 func TestWithoutAStepTheJudgeFails(t *testing.T) {
 	t.Parallel()
 	d := save(t, 2, desktop.Options{})
-	d.Swaymsg(`[app_id=w0] move container to workspace 1; [app_id=w1] move container to workspace 1`)
+	// By way of an empty one, so that w1 stands to the right of w0.
+	for _, workspace := range []string{"9", "1"} {
+		d.Swaymsg(`[app_id=w0] move container to workspace ` + workspace + `; [app_id=w1] move container to workspace ` + workspace)
+	}
 	d.Swaymsg(`[app_id=w0] focus; layout splith; [app_id=w1] resize grow left 123 px; [app_id=w0] split v; [app_id=w0] layout stacking; [app_id=w0] focus`)
 	d.take(t)
 	for step, deaf := range map[string]string{
