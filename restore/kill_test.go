@@ -122,35 +122,49 @@ func loadStore(top string, fail func(...any)) *store {
 	return s
 }
 
+// killable is what sessions are made of, all alike, of which a restore is killed.
+type killable struct {
+	main, wal, shm []byte
+	content        *store // of the first session
+}
+
+func newKillable(t *testing.T) *killable {
+	t.Helper()
+	main, wal, shm, err := database("live", 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &killable{main: main, wal: wal, shm: shm}
+}
+
+// session makes one more, with live files, and returns the directory it stands
+// in.
+func (k *killable) session(t *testing.T) (session, string) {
+	t.Helper()
+	s := newSession(t)
+	if k.content == nil {
+		k.content = simple(t, s)
+	}
+	k.content.manifests[idNew].Roots = s.roots
+	top := filepath.Dir(s.dir)
+	k.content.save(t, top)
+	for suffix, b := range map[string][]byte{"": k.main, "-wal": k.wal, "-shm": k.shm, "-journal": []byte("stale")} {
+		s.write(t, dbPath+suffix, string(b))
+	}
+	s.write(t, convPath, "{\"live\":1}\n{\"live\":2}\n")
+	s.write(t, "$HOME/.claude/projects/-workspace-app/other.jsonl", "{\"other\":1}\n")
+	s.write(t, "$WORKSPACE/other.txt", "stays")
+	return s, top
+}
+
 // A restore is killed before each of its changes to the disk, and its recovery
 // too. Afterwards the session is the old one or the new one, and what is left
 // to do is done by the next recovery.
 func TestKilledAnywhereIsOldOrNew(t *testing.T) {
 	t.Parallel()
-	main, wal, shm, err := database("live", 300)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var content *store
-	prepare := func(t *testing.T) (session, string) {
-		t.Helper()
-		s := newSession(t)
-		if content == nil {
-			content = simple(t, s)
-		}
-		content.manifests[idNew].Roots = s.roots
-		top := filepath.Dir(s.dir)
-		content.save(t, top)
-		for suffix, b := range map[string][]byte{"": main, "-wal": wal, "-shm": shm, "-journal": []byte("stale")} {
-			s.write(t, dbPath+suffix, string(b))
-		}
-		s.write(t, convPath, "{\"live\":1}\n{\"live\":2}\n")
-		s.write(t, "$HOME/.claude/projects/-workspace-app/other.jsonl", "{\"other\":1}\n")
-		s.write(t, "$WORKSPACE/other.txt", "stays")
-		return s, top
-	}
+	made := newKillable(t)
 
-	s, top := prepare(t)
+	s, top := made.session(t)
 	before := s.live(t)
 	if point, killed := killAt(t, killSpec{Top: top}); killed {
 		t.Fatalf("killed at %s without being asked to", point)
@@ -162,7 +176,7 @@ func TestKilledAnywhereIsOldOrNew(t *testing.T) {
 
 	undone, finished, mixed := 0, 0, 0
 	for k := 1; ; k++ {
-		s, top := prepare(t)
+		s, top := made.session(t)
 		point, killed := killAt(t, killSpec{Top: top, Point: k})
 		if !killed {
 			t.Logf("%d kills: %d undone, %d finished; %d left a mix until the recovery", k-1, undone, finished, mixed)
@@ -185,7 +199,7 @@ func TestKilledAnywhereIsOldOrNew(t *testing.T) {
 		if k%3 == 0 {
 			second, _ = killAt(t, killSpec{Top: top, Point: 1 + k%7, Recover: true})
 		}
-		if _, err := s.restorer(content).Recover(t.Context()); err != nil {
+		if _, err := s.restorer(made.content).Recover(t.Context()); err != nil {
 			t.Fatalf("killed at %q and %q: recover: %v", point, second, err)
 		}
 		now = s.live(t)
@@ -205,7 +219,7 @@ func TestKilledAnywhereIsOldOrNew(t *testing.T) {
 		if committed {
 			continue
 		}
-		if _, err := s.restorer(content).Run(t.Context(), restore.Request{Checkpoint: idNew}); err != nil {
+		if _, err := s.restorer(made.content).Run(t.Context(), restore.Request{Checkpoint: idNew}); err != nil {
 			t.Fatalf("killed at %q: once more: %v", point, err)
 		}
 		if d := difference(s.live(t), after); d != "" {

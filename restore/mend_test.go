@@ -43,34 +43,15 @@ func breakJournal(t *testing.T, s session, way int) []byte {
 // what was moved aside is there, and so is the damaged journal.
 func TestADamagedJournalLosesNothing(t *testing.T) {
 	t.Parallel()
-	main, wal, shm, err := database("live", 300)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var content *store
-	prepare := func(t *testing.T) (session, string) {
-		t.Helper()
-		s := newSession(t)
-		if content == nil {
-			content = simple(t, s)
-		}
-		content.manifests[idNew].Roots = s.roots
-		top := filepath.Dir(s.dir)
-		content.save(t, top)
-		for suffix, b := range map[string][]byte{"": main, "-wal": wal, "-shm": shm} {
-			s.write(t, dbPath+suffix, string(b))
-		}
-		s.write(t, convPath, "{\"live\":1}\n")
-		return s, top
-	}
-	s, top := prepare(t)
+	made := newKillable(t)
+	s, top := made.session(t)
 	before := s.live(t)
 	killAt(t, killSpec{Top: top})
 	after := s.live(t)
 
 	undone, finished, mixed := 0, 0, 0
 	for k := 2; ; k += 2 { // before the first change there is no journal
-		s, top := prepare(t)
+		s, top := made.session(t)
 		point, killed := killAt(t, killSpec{Top: top, Point: k})
 		if !killed {
 			break
@@ -80,7 +61,7 @@ func TestADamagedJournalLosesNothing(t *testing.T) {
 			mixed++
 		}
 		bad := breakJournal(t, s, k)
-		r := s.restorer(content)
+		r := s.restorer(made.content)
 		m, err := r.Mend(restore.MendFacts{Checkpoints: []checkpoint.ID{idNew}})
 		if err != nil {
 			t.Fatalf("killed at %q: mend: %v", point, err)
@@ -101,7 +82,7 @@ func TestADamagedJournalLosesNothing(t *testing.T) {
 			}
 		case difference(now, after) == "":
 			finished++
-			asideIsThere(t, s, point, string(main))
+			asideIsThere(t, s, point, string(made.main))
 		default:
 			t.Errorf("killed at %q: a mix: %s", point, difference(now, after))
 		}
